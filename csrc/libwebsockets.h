@@ -414,3 +414,227 @@ size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, 
 /* The reason phrase of an HTTP status ("Not Found"), a static string; "Status" if unknown. */
 const char *lws_http_reason(int status);
 
+/* ---- The service -------------------------------------------------------------------------- */
+
+/*
+ * One thread owns a context, the one that made it. A round is: lws_service() into an array of events,
+ * the application's answer to each event, lws_service() again. The functions that return an error
+ * return LWS_ERROR_THREAD from another thread and LWS_ERROR_PROCESS in a forked copy, and do nothing.
+ *
+ * A connection is named by its slot, a small number. A slot is given to another connection only after
+ * the round in which LWS_EVENT_CLOSED or LWS_EVENT_GONE was reported for it.
+ */
+struct lws_context;
+
+enum lws_error {
+    LWS_ERROR_CLOSED = -1,   /* the slot is free, or its connection is closed or closing */
+    LWS_ERROR_FULL = -2,     /* max_send_buffer would be exceeded */
+    LWS_ERROR_UTF8 = -3,     /* text that is not UTF-8 */
+    LWS_ERROR_BINARY76 = -4, /* hixie-76 has no binary messages */
+    LWS_ERROR_STATE = -5,    /* not now: HTTP bytes on a WebSocket, or the reverse */
+    LWS_ERROR_ARGUMENT = -6,
+    LWS_ERROR_MEMORY = -7,
+    LWS_ERROR_THREAD = -8,
+    LWS_ERROR_PROCESS = -9,
+    LWS_ERROR_CLOSE_CODE = -10, /* a close code that must not be sent */
+};
+
+struct lws_options {
+    struct lws_head_limits head;
+    uint32_t max_message;        /* bytes of a message, over all its fragments */
+    uint32_t max_send_buffer;    /* bytes queued for a connection */
+    uint32_t max_connections;
+    uint32_t keepalive_requests; /* requests on one connection */
+    uint32_t handshake_timeout;  /* this and all below: milliseconds */
+    uint32_t keepalive_timeout;
+    uint32_t send_timeout;
+    uint32_t close_timeout;
+    uint32_t linger_timeout;
+    uint32_t send_interval; /* period of LWS_EVENT_SEND; 0: never */
+    int oldest;             /* the oldest protocol version to accept: 76, 7, 8 or 13 */
+};
+
+enum lws_event_kind {
+    LWS_EVENT_TEXT = 0,          /* message in the arena: offset, length */
+    LWS_EVENT_BINARY = 1,
+    LWS_EVENT_TEXT_BUFFER = 2,   /* message in a buffer of its own: lws_message(offset), length */
+    LWS_EVENT_BINARY_BUFFER = 3,
+    LWS_EVENT_SEND = 4,          /* send_interval has passed and the connection can be written to */
+    LWS_EVENT_REQUEST = 5,       /* a request is to be answered in this round; offset: enum lws_version */
+    LWS_EVENT_CLOSED = 6,        /* an established connection has ended; code: the peer's close code or
+                                    1006; reason in the arena: offset, length */
+    LWS_EVENT_GONE = 7,          /* a connection that had made a request ended without being established */
+    LWS_EVENT_FAULT = 8,         /* offset: enum lws_fault, for the log; slot LWS_NO_SLOT if none */
+    LWS_EVENT_WATCH = 9,         /* a watched descriptor is ready; slot: its number, offset: EPOLL* bits */
+};
+
+#define LWS_NO_SLOT 0xffffffffu
+
+struct lws_event {
+    uint16_t kind; /* enum lws_event_kind */
+    uint16_t code;
+    uint32_t slot;
+    uint32_t offset;
+    uint32_t length;
+};
+
+/*
+ * Room around each message in the arena: an application may write a message back from where it lies,
+ * with LWS_SEND_BUFFER_PRE_PADDING before and _POST_PADDING after it.
+ */
+#define LWS_ARENA_SIZE (512u * 1024u)
+
+/*
+ * Makes a context with its own epoll descriptor (close-on-exec). arena is LWS_ARENA_SIZE bytes that the
+ * caller owns and that outlive the context or are replaced by lws_set_arena. options are copied.
+ * Returns NULL with errno set.
+ */
+struct lws_context *lws_context_create(const struct lws_options *options, uint8_t *arena);
+
+/* Resets every connection, closes every descriptor of the context (watched ones stay open), frees it. */
+void lws_context_destroy(struct lws_context *context);
+
+/* Replaces the arena between two rounds; the old one is not touched any more. Returns 0 or an error. */
+int lws_set_arena(struct lws_context *context, uint8_t *arena);
+
+/*
+ * Takes over a listening, non-blocking, close-on-exec socket: connections are accepted from it.
+ * Returns 0, or -errno (the descriptor is then still the caller's).
+ */
+int lws_listen(struct lws_context *context, int fd);
+
+/*
+ * Reports LWS_EVENT_WATCH with the given number (under 65536) whenever one of the EPOLL* bits of events
+ * is ready on fd, which stays the caller's; events 0 ends it. Returns 0 or -errno.
+ */
+int lws_watch(struct lws_context *context, int fd, uint32_t events, uint32_t number);
+
+/*
+ * One round: sends what the last one queued, waits at most timeout_ms (-1: until something happens) if
+ * nothing is ready, accepts, receives, decodes. Returns the number of events, in lws_events(); all that
+ * they point at is valid until the next call. Never fails but for LWS_ERROR_THREAD and
+ * LWS_ERROR_PROCESS; an interrupted wait is a round of no events.
+ */
+int lws_service(struct lws_context *context, int timeout_ms);
+
+/* The array that lws_service fills; the same pointer for the life of the context. */
+struct lws_event *lws_events(struct lws_context *context);
+
+/* How many events the array has room for. */
+uint32_t lws_events_room(const struct lws_context *context);
+
+/* Sends what is queued, as the next lws_service would, without receiving. Returns 0 or an error. */
+int lws_flush(struct lws_context *context);
+
+/*
+ * The descriptor to watch for reading in another loop: readable whenever lws_service has work, timers
+ * included. Returns it, or -errno. Not to be read from or closed.
+ */
+int lws_fileno(struct lws_context *context);
+
+/* The payload of a LWS_EVENT_*_BUFFER event, with room before and after it; NULL if there is none. */
+uint8_t *lws_message(struct lws_context *context, uint32_t number);
+
+/*
+ * Takes the buffer of such an event out of the context: it lives until lws_message_free(payload).
+ * Returns its payload, NULL if there is none.
+ */
+uint8_t *lws_message_keep(struct lws_context *context, uint32_t number);
+void lws_message_free(uint8_t *payload);
+
+/* The request of a slot whose LWS_EVENT_REQUEST is being answered, and its head; else NULL. */
+const struct lws_request *lws_request(struct lws_context *context, uint32_t slot);
+const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
+
+/*
+ * The path with its query, as sent, of the request being answered or of the one that opened an
+ * established connection. Returns NULL, or memory of the connection (valid to the end of the round).
+ */
+const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length);
+
+/* enum lws_version of a connection, or an error. */
+int lws_version(struct lws_context *context, uint32_t slot);
+
+/*
+ * The peer's address as text, "192.0.2.1:80" or "[2001:db8::1]:80", NUL-terminated; "-" if unknown.
+ * text has room for LWS_PEER_SIZE bytes. Returns its length without the NUL.
+ */
+#define LWS_PEER_SIZE 64
+int lws_peer(struct lws_context *context, uint32_t slot, char text[LWS_PEER_SIZE]);
+
+/*
+ * Answers the upgrade request of a slot with its 101: the connection is established. protocol and
+ * extensions may be NULL; they are copied. Returns 0 or an error (the request is then still open).
+ */
+int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,
+                size_t protocol_length, const char *extensions, size_t extensions_length);
+
+/*
+ * Answers the request of a slot with the fixed refusal for a status, and closes (keep_alive false) or
+ * goes on to the next request if the request allows it. Returns 0 or an error.
+ */
+int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep_alive);
+
+/*
+ * The reply to the request of a slot is complete (lws_write with LWS_WRITE_HTTP, lws_send_file).
+ * keep_alive false, or a request that forbids it: closes once everything has left.
+ * Returns 0 or an error.
+ */
+int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive);
+
+/*
+ * Queues length bytes of a regular file from offset, to be sent by the kernel. Takes the descriptor over
+ * if it returns 0: it is closed as soon as the last byte has left or the connection ends. If the file
+ * turns out shorter, the connection is closed (LWS_FAULT_FILE_TRUNCATED).
+ * Returns 0 or an error (the descriptor is then still the caller's).
+ */
+int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t offset,
+                  uint64_t length);
+
+/*
+ * Sends a message whose payload has padding around it: the header is written into the bytes before
+ * payload, for hixie-76 the trailer behind it; the payload is not changed. Small frames are gathered
+ * and leave with the round, large ones leave from payload itself; what the kernel does not take is
+ * copied, so that the buffer is the caller's again when this returns.
+ * LWS_WRITE_HTTP sends the bytes as they are, without padding, as part of the reply being given.
+ * Returns 0: taken whole; or an error: nothing of it will be sent.
+ */
+int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, size_t length,
+              int protocol);
+
+/* lws_write from the arena: the payload of a LWS_EVENT_TEXT or _BINARY, or a part of it. */
+int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset, size_t length,
+                    int protocol);
+
+/* lws_write of memory that has no padding and is only read. */
+int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *payload, size_t length,
+                   int protocol);
+
+/*
+ * Begins the closing handshake of an established connection: Close with code and reason (UTF-8, cut to
+ * 123 bytes at a code point's end; not for hixie-76), after all that was written. On a connection that
+ * is not established yet it closes once what was written has left. Closing twice is no error.
+ * Returns 0 or an error (LWS_ERROR_CLOSE_CODE, LWS_ERROR_UTF8).
+ */
+int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const uint8_t *reason,
+              size_t length);
+
+/* Resets a connection at once; what is queued is dropped. Returns 0 or an error. */
+int lws_abort(struct lws_context *context, uint32_t slot);
+
+/* Bytes written to a connection and not yet taken by the kernel (files not counted), or an error. */
+int64_t lws_queued(struct lws_context *context, uint32_t slot);
+
+/*
+ * Stops gracefully: closes the listeners, lets replies finish, closes every established connection with
+ * 1001. Rounds go on until lws_connections() is 0 or the caller gives up. Returns 0 or an error.
+ */
+int lws_stop(struct lws_context *context);
+
+/* Resets every connection; their LWS_EVENT_CLOSED and _GONE come with the next round. */
+int lws_abort_all(struct lws_context *context);
+
+/* The number of connections that are open, closing ones included. */
+uint32_t lws_connections(const struct lws_context *context);
+
+#endif

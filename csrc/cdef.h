@@ -1,0 +1,141 @@
+/* What cffi sees of libwebsockets.h. Plain declarations only: cffi does not preprocess. */
+
+#define LWS_SEND_BUFFER_PRE_PADDING ...
+#define LWS_SEND_BUFFER_POST_PADDING ...
+#define LWS_ARENA_SIZE ...
+#define LWS_PEER_SIZE ...
+#define LWS_NO_SLOT ...
+#define LWS_UTF8_COMPLETE ...
+#define LWS_UTF8_INVALID ...
+#define LWS_ACCEPT_LENGTH ...
+
+struct lws_head_limits {
+    uint32_t request_line;
+    uint32_t header_line;
+    uint32_t headers;
+    uint32_t head;
+};
+
+struct lws_slice {
+    uint32_t offset;
+    uint32_t length;
+};
+
+enum lws_field {
+    LWS_FIELD_HOST,
+    LWS_FIELD_ORIGIN,
+    LWS_FIELD_WS_ORIGIN,
+    LWS_FIELD_WS_PROTOCOL,
+    LWS_FIELD_WS_EXTENSIONS,
+    ...
+};
+
+enum lws_method { LWS_METHOD_GET, LWS_METHOD_HEAD, ... };
+
+struct lws_request {
+    struct lws_slice method;
+    struct lws_slice target;
+    struct lws_slice uri;
+    struct lws_slice headers;
+    struct lws_slice field[...];
+    uint8_t count[...];
+    uint8_t kind;
+    uint8_t minor;
+    uint8_t keep_alive;
+    uint8_t version;
+    ...;
+};
+
+enum lws_fault { LWS_FAULT_NONE, LWS_FAULT_COUNT, LWS_FAULT_HTTP_EOF_IN_HEAD, LWS_FAULT_WS_ABNORMAL, ... };
+
+enum lws_error {
+    LWS_ERROR_CLOSED, LWS_ERROR_FULL, LWS_ERROR_UTF8, LWS_ERROR_BINARY76, LWS_ERROR_STATE,
+    LWS_ERROR_ARGUMENT, LWS_ERROR_MEMORY, LWS_ERROR_THREAD, LWS_ERROR_PROCESS, LWS_ERROR_CLOSE_CODE,
+    ...
+};
+
+enum lws_event_kind {
+    LWS_EVENT_TEXT, LWS_EVENT_BINARY, LWS_EVENT_TEXT_BUFFER, LWS_EVENT_BINARY_BUFFER, LWS_EVENT_SEND,
+    LWS_EVENT_REQUEST, LWS_EVENT_CLOSED, LWS_EVENT_GONE, LWS_EVENT_FAULT, LWS_EVENT_WATCH,
+    ...
+};
+
+struct lws_options {
+    struct lws_head_limits head;
+    uint32_t max_message;
+    uint32_t max_send_buffer;
+    uint32_t max_connections;
+    uint32_t keepalive_requests;
+    uint32_t handshake_timeout;
+    uint32_t keepalive_timeout;
+    uint32_t send_timeout;
+    uint32_t close_timeout;
+    uint32_t linger_timeout;
+    uint32_t send_interval;
+    int oldest;
+    ...;
+};
+
+struct lws_event {
+    uint16_t kind;
+    uint16_t code;
+    uint32_t slot;
+    uint32_t offset;
+    uint32_t length;
+};
+
+const char *lws_fault_event(int fault);
+int lws_fault_status(int fault);
+int lws_fault_close_code(int fault);
+
+void lws_md5(const uint8_t *data, size_t len, uint8_t *digest);
+void lws_sha1(const uint8_t *data, size_t len, uint8_t *digest);
+void lws_mask(uint8_t *data, size_t len, const uint8_t *key, size_t phase);
+uint32_t lws_utf8(uint32_t state, const uint8_t *data, size_t len);
+size_t lws_frame_encode(uint8_t *payload, uint64_t length, unsigned first);
+int lws_key76_digest(const uint8_t *key1, size_t len1, const uint8_t *key2, size_t len2,
+                     const uint8_t *key3, uint8_t *digest);
+int lws_accept_key(const uint8_t *key, size_t len, char *accept);
+bool lws_head_field(const uint8_t *head, const struct lws_request *request, const char *name,
+                    size_t name_length, uint32_t *cursor, struct lws_slice *value);
+bool lws_head_next(const uint8_t *head, const struct lws_request *request, uint32_t *cursor,
+                   struct lws_slice *name, struct lws_slice *value);
+const char *lws_http_reason(int status);
+
+struct lws_context *lws_context_create(const struct lws_options *options, uint8_t *arena);
+void lws_context_destroy(struct lws_context *context);
+int lws_set_arena(struct lws_context *context, uint8_t *arena);
+int lws_listen(struct lws_context *context, int fd);
+int lws_watch(struct lws_context *context, int fd, uint32_t events, uint32_t number);
+int lws_service(struct lws_context *context, int timeout_ms);
+struct lws_event *lws_events(struct lws_context *context);
+uint32_t lws_events_room(const struct lws_context *context);
+int lws_flush(struct lws_context *context);
+int lws_fileno(struct lws_context *context);
+uint8_t *lws_message(struct lws_context *context, uint32_t number);
+uint8_t *lws_message_keep(struct lws_context *context, uint32_t number);
+void lws_message_free(uint8_t *payload);
+const struct lws_request *lws_request(struct lws_context *context, uint32_t slot);
+const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
+const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length);
+int lws_version(struct lws_context *context, uint32_t slot);
+int lws_peer(struct lws_context *context, uint32_t slot, char *text);
+int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,
+                size_t protocol_length, const char *extensions, size_t extensions_length);
+int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep_alive);
+int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive);
+int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t offset,
+                  uint64_t length);
+int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, size_t length,
+              int protocol);
+int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset, size_t length,
+                    int protocol);
+int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *payload, size_t length,
+                   int protocol);
+int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const uint8_t *reason,
+              size_t length);
+int lws_abort(struct lws_context *context, uint32_t slot);
+int64_t lws_queued(struct lws_context *context, uint32_t slot);
+int lws_stop(struct lws_context *context);
+int lws_abort_all(struct lws_context *context);
+uint32_t lws_connections(const struct lws_context *context);
