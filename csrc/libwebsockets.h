@@ -269,7 +269,8 @@ struct lws_head_scan {
  * only read.
  * Returns the size of the head, up to and with the empty line; 0 if more bytes are needed; or a
  * negated fault (LWS_FAULT_HTTP_LINE_TOO_LONG, _HEADER_TOO_LONG, _TOO_MANY_HEADERS, _BAD_LINE_END,
- * _BAD_REQUEST_LINE for a third empty line or a first byte that begins no method).
+ * _BAD_REQUEST_LINE for a third empty line, a first byte that begins no method, or a line without a
+ * space). limits->headers counts up to 65535 at most.
  */
 ptrdiff_t lws_head_scan(const uint8_t *data, size_t len, const struct lws_head_limits *limits,
                         struct lws_head_scan *scan);
@@ -311,7 +312,9 @@ struct lws_request {
     struct lws_slice target;   /* as sent, absolute form too */
     struct lws_slice uri;      /* path with query: the target less scheme and authority */
     struct lws_slice headers;  /* from the first field line to the last line's end */
-    struct lws_slice field[LWS_FIELD_COUNT]; /* the first of that name */
+    /* The first of that name; for LWS_FIELD_HOST the authority of an absolute target, if there is one.
+     * Of Key1 and Key2 only one space behind the colon is taken off: in them spaces count. */
+    struct lws_slice field[LWS_FIELD_COUNT];
     uint8_t count[LWS_FIELD_COUNT];          /* how many of that name, up to 255 */
     uint8_t kind;       /* enum lws_method */
     uint8_t minor;      /* 0 or 1: HTTP/1.x; later minors read as 1 */
@@ -326,7 +329,8 @@ struct lws_request {
  * Returns 0, or a negated fault of the head (rows of RFC 9110 and 9112): request line, target, version,
  * method, field syntax, Host, Content-Length, Transfer-Encoding, Expect. *request is filled as far as it
  * was understood; kind is LWS_METHOD_HEAD if the refusal must have no body.
- * A method that is not served is reported after all syntax faults; a body is refused (max_body is 0).
+ * A method that is not served is reported after all syntax faults; a body is refused (max_body is 0), but
+ * for a Content-Length of exactly 8 with the fields of a hixie-76 upgrade, whose eight bytes some count.
  */
 int lws_head_parse(const uint8_t *head, size_t size, const struct lws_head_limits *limits,
                    struct lws_request *request);
@@ -347,6 +351,10 @@ bool lws_head_next(const uint8_t *head, const struct lws_request *request, uint3
 
 /* Whether a comma-separated list has the token, without regard to case (RFC 9110, section 5.6.1). */
 bool lws_list_has_token(const uint8_t *list, size_t len, const char *token);
+
+/* Whether any of a parsed head's fields of that name has the token in its list. */
+bool lws_head_has_token(const uint8_t *head, const struct lws_request *request,
+                        enum lws_field field, const char *token);
 
 /* ---- handshake.c -------------------------------------------------------------------------- */
 
@@ -394,8 +402,9 @@ struct lws_handshake_extra {
 /*
  * Writes the 101 that accepts a request (checked by lws_handshake_check) into out, for hixie-76 with the
  * digest behind it; key3 is the eight bytes after the head, NULL for the others.
- * Returns the number of bytes written; or, with nothing written, -LWS_FAULT_WS_BAD_KEY or
- * -LWS_FAULT_WS76_BAD_KEY, or -LWS_FAULT_HTTP_HEADER_TOO_LONG if room is too small. A room of
+ * Returns the number of bytes written; or -LWS_FAULT_WS_BAD_KEY or
+ * -LWS_FAULT_WS76_BAD_KEY, -LWS_FAULT_HTTP_BAD_HEADER for a control character in an extra, or
+ * -LWS_FAULT_HTTP_HEADER_TOO_LONG if room is too small (out may be partly written then). A room of
  * 512 bytes and the lengths of the request's Host, Origin, URI and the extras is always enough.
  */
 ptrdiff_t lws_handshake_reply(const uint8_t *head, const struct lws_request *request,
@@ -407,7 +416,7 @@ ptrdiff_t lws_handshake_reply(const uint8_t *head, const struct lws_request *req
  * Content-Length, a short body, Connection: close unless keep_alive, Allow for 405,
  * Sec-WebSocket-Version for 426. with_body false: no body bytes (HEAD), the same Content-Length.
  * Returns the number of bytes written, or 0 if room (256 is always enough) is too small. A status not
- * in its table is written as 500.
+ * in its table, or under 400, is written as 500.
  */
 size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, size_t room);
 
