@@ -52,7 +52,7 @@ static const struct fault faults[LWS_FAULT_COUNT] = {
     [LWS_FAULT_CONN_LIMIT] = {"conn-limit", 503, 0},
     [LWS_FAULT_ACCEPT_EMFILE] = {"accept-emfile", 0, 0},
     [LWS_FAULT_ACCEPT_ERROR] = {"accept-error", 0, 0},
-    [LWS_FAULT_ALLOC_FAILED] = {"alloc-failed", 503, 1011},
+    [LWS_FAULT_ALLOC_FAILED] = {"alloc-failed", 500, 1011},
     [LWS_FAULT_FILE_TRUNCATED] = {"file-truncated", 0, 0},
     [LWS_FAULT_PING_TIMEOUT] = {"ping-timeout", 0, 1011},
 };
