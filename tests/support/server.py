@@ -1,0 +1,252 @@
+"""Real server processes for the tests, and what can be read of them from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from .raw import Client, wait_until
+
+HERE = Path(__file__).resolve().parent
+
+# The time limits of the catalogue, divided by 20, so that no row waits longer than it must.
+FAST: dict[str, Any] = {
+    "handshake_timeout": 0.5,
+    "keepalive_timeout": 0.25,
+    "send_timeout": 1.5,
+    "close_timeout": 0.5,
+    "shutdown_grace": 0.5,
+    "callback_warn": 0.05,
+}
+
+Record = dict[str, Any]
+
+
+def spec_of(app: str | Callable[..., Any]) -> str:
+    """`file.py:name` of a callback; a bare name is one of apps.py."""
+    if isinstance(app, str):
+        return app if ":" in app else f"{HERE / 'apps.py'}:{app}"
+    return f"{inspect.getsourcefile(app)}:{app.__name__}"
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """The open descriptors of a process and what they are."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed while we looked
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+    return found
+
+
+def resident(pid: int) -> int:
+    """Resident memory in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of the process so far, by the scheduler's own count (nanoseconds, not clock ticks)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+
+class Server:
+    """A server in a process of its own, started through libwebsocket_create_server.
+
+    pid and port are the server's; parent is the program that called create_server. records are what
+    the callback reported so far, in order; logs() the log records.
+    """
+
+    def __init__(
+        self,
+        app: str | Callable[..., Any],
+        log: Path,
+        *,
+        port: int = 0,
+        protocol: int = 76,
+        user_area_size: int = 16,
+        uid: int = -1,
+        gid: int = -1,
+        env: dict[str, str] | None = None,
+        expect_failure: bool = False,
+        popen: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        config = {
+            "app": spec_of(app),
+            "port": port,
+            "protocol": protocol,
+            "user_area_size": user_area_size,
+            "uid": uid,
+            "gid": gid,
+            "options": options,
+        }
+        self.options = options
+        self.log_path = log
+        self.records: list[Record] = []
+        self.pid = 0
+        self.port = 0
+        self.status: int | None = None
+        self._changed = threading.Condition()
+        with open(log, "ab") as stderr:
+            self.parent = subprocess.Popen(
+                [sys.executable, str(HERE / "program.py"), json.dumps(config)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **(env or {})},
+                **(popen or {}),
+            )
+        assert self.parent.stdout
+        self._reader = threading.Thread(target=self._read, args=(self.parent.stdout,), daemon=True)
+        self._reader.start()
+        first = self.wait_for(lambda r: r["e"] in ("STARTED", "FAILED", "END"), 20)
+        if expect_failure:
+            assert first["e"] == "FAILED", first
+            self.parent.wait(5)
+            return
+        assert first["e"] == "STARTED", f"the server did not start:\n{log.read_text()}"
+        self.pid, self.port = first["pid"], first["port"]
+
+    def _read(self, stream: IO[bytes]) -> None:
+        """Collects the records; ends when no process holds the pipe any more."""
+        with stream:
+            for line in stream:
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    record = {"e": "OUTPUT", "line": line.decode("utf-8", "replace")}
+                with self._changed:
+                    self.records.append(record)
+                    self._changed.notify_all()
+        with self._changed:
+            self.records.append({"e": "END"})
+            self._changed.notify_all()
+
+    def wait_for(
+        self, wanted: Callable[[Record], object], timeout: float = 5.0, since: int = 0
+    ) -> Record:
+        """The first record from index `since` on for which `wanted` is true, waiting for it."""
+        end = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                for record in self.records[since:]:
+                    if wanted(record):
+                        return record
+                    since += 1
+                left = end - time.monotonic()
+                assert left > 0, f"no such record within {timeout} s; last: {self.records[-5:]}"
+                self._changed.wait(left)
+
+    def wait_event(self, event: str, timeout: float = 5.0, since: int = 0, **values: Any) -> Record:
+        """The first record of that event with those values."""
+
+        def wanted(record: Record) -> bool:
+            return record["e"] == event and all(record.get(k) == v for k, v in values.items())
+
+        return self.wait_for(wanted, timeout, since)
+
+    def found(self, event: str, since: int = 0) -> list[Record]:
+        with self._changed:
+            return [record for record in self.records[since:] if record["e"] == event]
+
+    def mark(self) -> int:
+        with self._changed:
+            return len(self.records)
+
+    def logs(self) -> list[Record]:
+        """The log records so far; lines that are none come as {"raw": line}."""
+        out: list[Record] = []
+        for line in self.log_path.read_bytes().splitlines():
+            try:
+                out.append(json.loads(line))
+            except ValueError:
+                out.append({"raw": line.decode("utf-8", "replace"), "message": "", "level": ""})
+        return out
+
+    def logged(self, event: str) -> list[Record]:
+        """The records whose message begins with an event word."""
+        return [line for line in self.logs() if line["message"].split(" ", 1)[0] == event]
+
+    def wait_logged(self, event: str, timeout: float = 5.0) -> Record:
+        wait_until(lambda: self.logged(event), timeout, f"log line {event}")
+        return self.logged(event)[0]
+
+    def connect(self, **options: Any) -> Client:
+        return Client(self.port, **options)
+
+    def order(self, **command: Any) -> None:
+        """Sends a command to the parent program."""
+        assert self.parent.stdin
+        self.parent.stdin.write(json.dumps(command).encode() + b"\n")
+        self.parent.stdin.flush()
+
+    def alive(self) -> bool:
+        return alive(self.pid)
+
+    def stop(self, timeout: float = 10.0) -> int | None:
+        """Stops through the handle; the exit status of the server as the handle reports it."""
+        self.order(do="stop")
+        self.status = self.wait_event("STOPPED", timeout)["status"]
+        self.parent.wait(timeout)
+        return self.status
+
+    def end(self) -> None:
+        """Lets go of standard input: the parent stops the server and ends. Does not wait."""
+        if self.parent.stdin:
+            with contextlib.suppress(OSError):
+                self.parent.stdin.close()
+
+    def reap(self, timeout: float = 10.0) -> None:
+        """Waits for both processes to be gone; ends by force what is not, and then fails."""
+        self.end()
+        forced = []
+        try:
+            self.parent.wait(timeout)
+        except subprocess.TimeoutExpired:
+            forced.append("parent")
+            self.parent.kill()
+            self.parent.wait(timeout)
+        if self.pid:
+            try:
+                wait_until(lambda: not alive(self.pid), timeout, "end of the server")
+            except AssertionError:
+                forced.append("server")
+                os.kill(self.pid, signal.SIGKILL)
+        self._reader.join(timeout)
+        assert not forced, f"had to be killed: {forced}"
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reap()
+
+
