@@ -14,16 +14,19 @@ SOURCES = [
     "frame",
     "http",
     "handshake",
+    "listener",
     "buffer",
     "connection",
+    "frames",
     "output",
+    "queue",
     "receive",
     "service",
     "timer",
 ]
 
 # The interpreter's own flags hold -fwrapv, which would hide signed overflow from the sanitizers.
-FLAGS = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-fno-wrapv"]
+FLAGS = ["-std=gnu11", "-D_GNU_SOURCE=1", "-O3", "-fvisibility=hidden", "-fno-wrapv"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
 
 

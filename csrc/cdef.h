@@ -46,17 +46,39 @@ struct lws_request {
     ...;
 };
 
-enum lws_fault { LWS_FAULT_NONE, LWS_FAULT_COUNT, LWS_FAULT_HTTP_EOF_IN_HEAD, LWS_FAULT_WS_ABNORMAL, ... };
+enum lws_fault {
+    LWS_FAULT_NONE,
+    LWS_FAULT_COUNT,
+    LWS_FAULT_HTTP_EOF_IN_HEAD,
+    LWS_FAULT_WS_ABNORMAL,
+    ...
+};
 
 enum lws_error {
-    LWS_ERROR_CLOSED, LWS_ERROR_FULL, LWS_ERROR_UTF8, LWS_ERROR_BINARY76, LWS_ERROR_STATE,
-    LWS_ERROR_ARGUMENT, LWS_ERROR_MEMORY, LWS_ERROR_THREAD, LWS_ERROR_PROCESS, LWS_ERROR_CLOSE_CODE,
+    LWS_ERROR_CLOSED,
+    LWS_ERROR_FULL,
+    LWS_ERROR_UTF8,
+    LWS_ERROR_BINARY76,
+    LWS_ERROR_STATE,
+    LWS_ERROR_ARGUMENT,
+    LWS_ERROR_MEMORY,
+    LWS_ERROR_THREAD,
+    LWS_ERROR_PROCESS,
+    LWS_ERROR_CLOSE_CODE,
     ...
 };
 
 enum lws_event_kind {
-    LWS_EVENT_TEXT, LWS_EVENT_BINARY, LWS_EVENT_TEXT_BUFFER, LWS_EVENT_BINARY_BUFFER, LWS_EVENT_SEND,
-    LWS_EVENT_REQUEST, LWS_EVENT_CLOSED, LWS_EVENT_GONE, LWS_EVENT_FAULT, LWS_EVENT_WATCH,
+    LWS_EVENT_TEXT,
+    LWS_EVENT_BINARY,
+    LWS_EVENT_TEXT_BUFFER,
+    LWS_EVENT_BINARY_BUFFER,
+    LWS_EVENT_SEND,
+    LWS_EVENT_REQUEST,
+    LWS_EVENT_CLOSED,
+    LWS_EVENT_GONE,
+    LWS_EVENT_FAULT,
+    LWS_EVENT_WATCH,
     ...
 };
 
@@ -130,8 +152,8 @@ int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, siz
               int protocol);
 int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset, size_t length,
                     int protocol);
-int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *payload, size_t length,
-                   int protocol);
+int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *payload,
+                   size_t length, int protocol);
 int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const uint8_t *reason,
               size_t length);
 int lws_abort(struct lws_context *context, uint32_t slot);

@@ -66,17 +66,17 @@ enum lws_fault {
     LWS_FAULT_HTTP_BAD_HOST,
     LWS_FAULT_HTTP_BAD_LENGTH,
     LWS_FAULT_HTTP_SMUGGLE,
-    LWS_FAULT_HTTP_BODY_REFUSED,      /* 413: a body by Content-Length */
-    LWS_FAULT_HTTP_BODY_CHUNKED,      /* 501: a chunked body; logged as http-body-refused */
-    LWS_FAULT_HTTP_EXPECT,            /* 417: an unknown expectation; logged as http-body-refused */
-    LWS_FAULT_HTTP_METHOD,            /* 405: a method known but not served */
-    LWS_FAULT_HTTP_METHOD_UNKNOWN,    /* 501; logged as http-method */
-    LWS_FAULT_HTTP_VERSION,           /* 505 */
-    LWS_FAULT_HTTP_VERSION_SYNTAX,    /* 400; logged as http-version */
+    LWS_FAULT_HTTP_BODY_REFUSED,   /* 413: a body by Content-Length */
+    LWS_FAULT_HTTP_BODY_CHUNKED,   /* 501: a chunked body; logged as http-body-refused */
+    LWS_FAULT_HTTP_EXPECT,         /* 417: an unknown expectation; logged as http-body-refused */
+    LWS_FAULT_HTTP_METHOD,         /* 405: a method known but not served */
+    LWS_FAULT_HTTP_METHOD_UNKNOWN, /* 501; logged as http-method */
+    LWS_FAULT_HTTP_VERSION,        /* 505 */
+    LWS_FAULT_HTTP_VERSION_SYNTAX, /* 400; logged as http-version */
     LWS_FAULT_HTTP_BAD_TARGET,
     LWS_FAULT_WS_BAD_UPGRADE,
-    LWS_FAULT_WS_VERSION,             /* 426 */
-    LWS_FAULT_WS_VERSION_SYNTAX,      /* 400; logged as ws-version */
+    LWS_FAULT_WS_VERSION,        /* 426 */
+    LWS_FAULT_WS_VERSION_SYNTAX, /* 400; logged as ws-version */
     LWS_FAULT_WS_BAD_KEY,
     LWS_FAULT_WS76_BAD_KEY,
     LWS_FAULT_WS_UNMASKED,
@@ -88,8 +88,8 @@ enum lws_fault {
     LWS_FAULT_WS_FRAGMENT,
     LWS_FAULT_WS_UTF8,
     LWS_FAULT_WS_CLOSE_CODE,
-    LWS_FAULT_WS_PROTOCOL_ERROR,      /* hixie-76 frames that cannot be */
-    LWS_FAULT_WS_ABNORMAL,            /* the stream ended without a Close */
+    LWS_FAULT_WS_PROTOCOL_ERROR, /* hixie-76 frames that cannot be */
+    LWS_FAULT_WS_ABNORMAL,       /* the stream ended without a Close */
     LWS_FAULT_HANDSHAKE_TIMEOUT,
     LWS_FAULT_SEND_TIMEOUT,
     LWS_FAULT_CLOSE_TIMEOUT,
@@ -121,8 +121,8 @@ void lws_sha1(const uint8_t *data, size_t len, uint8_t digest[20]);
 
 /*
  * Base64 (RFC 4648, section 4, with padding) of len bytes at data into out, without a NUL.
- * Returns the number of characters written, 4 * ceil(len / 3), or 0 if that is over room (nothing is
- * written then) or len is 0.
+ * Returns the number of characters written, 4 * ceil(len / 3), or 0 if that is over room (nothing
+ * is written then) or len is 0.
  */
 size_t lws_base64_encode(const uint8_t *data, size_t len, char *out, size_t room);
 
@@ -136,9 +136,9 @@ ptrdiff_t lws_base64_decode(const char *text, size_t len, uint8_t *out, size_t r
 /* ---- mask.c ------------------------------------------------------------------------------- */
 
 /*
- * XORs len bytes at data, in place, with the four-byte key repeated (RFC 6455, section 5.3). phase is
- * the number of payload bytes before data, modulo 4 or not: a payload masked in pieces gives the same
- * bytes as one masked whole. Touches nothing outside data[0..len).
+ * XORs len bytes at data, in place, with the four-byte key repeated (RFC 6455, section 5.3). phase
+ * is the number of payload bytes before data, modulo 4 or not: a payload masked in pieces gives the
+ * same bytes as one masked whole. Touches nothing outside data[0..len).
  */
 void lws_mask(uint8_t *data, size_t len, const uint8_t key[4], size_t phase);
 
@@ -151,10 +151,10 @@ void lws_mask_plain(uint8_t *data, size_t len, const uint8_t key[4], size_t phas
 #define LWS_UTF8_INVALID 1u  /* not UTF-8 (RFC 3629): final */
 
 /*
- * Validates len more bytes of UTF-8 from a state that an earlier call returned (LWS_UTF8_COMPLETE at
- * first), so that a text can be cut at any byte. Returns the new state: LWS_UTF8_COMPLETE,
- * LWS_UTF8_INVALID (at once when no continuation could make it valid), or another value inside a code
- * point. Surrogates, overlong forms and code points over U+10FFFF are invalid.
+ * Validates len more bytes of UTF-8 from a state that an earlier call returned (LWS_UTF8_COMPLETE
+ * at first), so that a text can be cut at any byte. Returns the new state: LWS_UTF8_COMPLETE,
+ * LWS_UTF8_INVALID (at once when no continuation could make it valid), or another value inside a
+ * code point. Surrogates, overlong forms and code points over U+10FFFF are invalid.
  */
 uint32_t lws_utf8(uint32_t state, const uint8_t *data, size_t len);
 
@@ -176,26 +176,25 @@ enum lws_opcode {
 #define LWS_FRAME_FIN 0x80u
 #define LWS_FRAME_RSV1 0x40u
 
-#define LWS_FRAME_HEADER_MAX 14    /* a masked header with a 64-bit length */
+#define LWS_FRAME_HEADER_MAX 14     /* a masked header with a 64-bit length */
 #define LWS_CONTROL_PAYLOAD_MAX 125 /* RFC 6455, section 5.5 */
 
 struct lws_frame {
-    uint64_t length;  /* of the payload, under 2^63 */
+    uint64_t length; /* of the payload, under 2^63 */
     uint8_t mask[4];
-    uint8_t header;   /* bytes of the header: the payload begins behind them */
-    uint8_t opcode;   /* enum lws_opcode */
-    uint8_t fin;      /* 0 or 1 */
-    uint8_t rsv1;     /* 0 or 1 */
+    uint8_t header; /* bytes of the header: the payload begins behind them */
+    uint8_t opcode; /* enum lws_opcode */
+    uint8_t fin;    /* 0 or 1 */
+    uint8_t rsv1;   /* 0 or 1 */
 };
 
 /*
- * Reads the header of a client's frame (RFC 6455, section 5.2) from len bytes at data, which are only
- * read. allowed_rsv is 0, or LWS_FRAME_RSV1 where an extension uses that bit on data frames that begin
- * a message.
- * Returns the size of the header (6 to 14) with *frame filled; 0 if more bytes are needed; or a
- * negated fault, as soon as the bytes that are there show it: LWS_FAULT_WS_RSV, _WS_OPCODE,
- * _WS_CONTROL (fragmented, or a length over 125), _WS_UNMASKED, _WS_LENGTH (not the shortest form,
- * or 2^63 and more).
+ * Reads the header of a client's frame (RFC 6455, section 5.2) from len bytes at data, which are
+ * only read. allowed_rsv is 0, or LWS_FRAME_RSV1 where an extension uses that bit on data frames
+ * that begin a message. Returns the size of the header (6 to 14) with *frame filled; 0 if more
+ * bytes are needed; or a negated fault, as soon as the bytes that are there show it:
+ * LWS_FAULT_WS_RSV, _WS_OPCODE, _WS_CONTROL (fragmented, or a length over 125), _WS_UNMASKED,
+ * _WS_LENGTH (not the shortest form, or 2^63 and more).
  */
 int lws_frame_decode(const uint8_t *data, size_t len, unsigned allowed_rsv,
                      struct lws_frame *frame);
@@ -208,14 +207,15 @@ int lws_frame_decode(const uint8_t *data, size_t len, unsigned allowed_rsv,
  */
 size_t lws_frame_encode(uint8_t *payload, uint64_t length, unsigned first);
 
-/* As lws_frame_encode, but writes the header at out (room for 10 bytes), for a payload elsewhere. */
+/* As lws_frame_encode, but writes the header at out (room for 10 bytes), for a payload elsewhere.
+ */
 size_t lws_frame_header(uint8_t *out, uint64_t length, unsigned first);
 
 /*
  * Reads the length of a hixie-76 frame of type 80..ff (h76, section 5.3): base 128, high bit set on
  * all bytes but the last, from len bytes at data (the byte after the type).
- * Returns the number of bytes it takes (1 to 5) with *length filled (under 2^35); 0 if more are needed;
- * or -LWS_FAULT_WS_PROTOCOL_ERROR if it has not ended after 5 bytes.
+ * Returns the number of bytes it takes (1 to 5) with *length filled (under 2^35); 0 if more are
+ * needed; or -LWS_FAULT_WS_PROTOCOL_ERROR if it has not ended after 5 bytes.
  */
 int lws_frame76_length(const uint8_t *data, size_t len, uint64_t *length);
 
@@ -227,9 +227,9 @@ struct lws_close {
 };
 
 /*
- * Checks the (unmasked) payload of a Close frame (RFC 6455, sections 5.5.1, 7.4). payload is only read.
- * Returns 0 with *close filled, or -LWS_FAULT_WS_CLOSE_CODE (one byte, or a code that must not be
- * sent), or -LWS_FAULT_WS_UTF8.
+ * Checks the (unmasked) payload of a Close frame (RFC 6455, sections 5.5.1, 7.4). payload is only
+ * read. Returns 0 with *close filled, or -LWS_FAULT_WS_CLOSE_CODE (one byte, or a code that must
+ * not be sent), or -LWS_FAULT_WS_UTF8.
  */
 int lws_close_decode(const uint8_t *payload, size_t len, struct lws_close *close);
 
@@ -237,10 +237,10 @@ int lws_close_decode(const uint8_t *payload, size_t len, struct lws_close *close
 bool lws_close_code_valid(unsigned code);
 
 /*
- * Writes the payload of a Close frame into out (room for 125 bytes): the code, then the reason, cut to
- * at most 123 bytes at the end of a code point. reason is UTF-8 and is only read; NULL if length is 0.
- * Returns the number of bytes written (2 to 125), or -LWS_FAULT_WS_CLOSE_CODE for a code that must not
- * be sent, or -LWS_FAULT_WS_UTF8.
+ * Writes the payload of a Close frame into out (room for 125 bytes): the code, then the reason, cut
+ * to at most 123 bytes at the end of a code point. reason is UTF-8 and is only read; NULL if length
+ * is 0. Returns the number of bytes written (2 to 125), or -LWS_FAULT_WS_CLOSE_CODE for a code that
+ * must not be sent, or -LWS_FAULT_WS_UTF8.
  */
 int lws_close_encode(uint8_t *out, unsigned code, const uint8_t *reason, size_t length);
 
@@ -258,19 +258,18 @@ struct lws_head_scan {
     uint32_t position; /* bytes already seen */
     uint32_t line;     /* where the present line begins */
     uint16_t fields;
-    uint8_t lines;     /* empty lines skipped, then the request line: internal */
+    uint8_t lines; /* empty lines skipped, then the request line: internal */
     uint8_t state;
 };
 
 /*
  * Looks for the end of a request head (RFC 9112) in the len bytes at data, of which the first
- * scan->position were seen by earlier calls on the same bytes (at the same or another address). Each
- * byte is looked at once, however the head is cut, and the outcome does not depend on the cuts. data is
- * only read.
- * Returns the size of the head, up to and with the empty line; 0 if more bytes are needed; or a
- * negated fault (LWS_FAULT_HTTP_LINE_TOO_LONG, _HEADER_TOO_LONG, _TOO_MANY_HEADERS, _BAD_LINE_END,
- * _BAD_REQUEST_LINE for a third empty line, a first byte that begins no method, or a line without a
- * space). limits->headers counts up to 65535 at most.
+ * scan->position were seen by earlier calls on the same bytes (at the same or another address).
+ * Each byte is looked at once, however the head is cut, and the outcome does not depend on the
+ * cuts. data is only read. Returns the size of the head, up to and with the empty line; 0 if more
+ * bytes are needed; or a negated fault (LWS_FAULT_HTTP_LINE_TOO_LONG, _HEADER_TOO_LONG,
+ * _TOO_MANY_HEADERS, _BAD_LINE_END, _BAD_REQUEST_LINE for a third empty line, a first byte that
+ * begins no method, or a line without a space). limits->headers counts up to 65535 at most.
  */
 ptrdiff_t lws_head_scan(const uint8_t *data, size_t len, const struct lws_head_limits *limits,
                         struct lws_head_scan *scan);
@@ -287,7 +286,7 @@ enum lws_field {
     LWS_FIELD_CONNECTION,
     LWS_FIELD_UPGRADE,
     LWS_FIELD_ORIGIN,
-    LWS_FIELD_WS_ORIGIN,    /* Sec-WebSocket-Origin (versions 7 and 8) */
+    LWS_FIELD_WS_ORIGIN, /* Sec-WebSocket-Origin (versions 7 and 8) */
     LWS_FIELD_WS_KEY,
     LWS_FIELD_WS_KEY1,
     LWS_FIELD_WS_KEY2,
@@ -309,47 +308,49 @@ enum lws_method {
 
 struct lws_request {
     struct lws_slice method;
-    struct lws_slice target;   /* as sent, absolute form too */
-    struct lws_slice uri;      /* path with query: the target less scheme and authority */
-    struct lws_slice headers;  /* from the first field line to the last line's end */
-    /* The first of that name; for LWS_FIELD_HOST the authority of an absolute target, if there is one.
-     * Of Key1 and Key2 only one space behind the colon is taken off: in them spaces count. */
+    struct lws_slice target;  /* as sent, absolute form too */
+    struct lws_slice uri;     /* path with query: the target less scheme and authority */
+    struct lws_slice headers; /* from the first field line to the last line's end */
+    /* The first of that name; for LWS_FIELD_HOST the authority of an absolute target, if there is
+     * one. Of Key1 and Key2 only one space behind the colon is taken off: in them spaces count. */
     struct lws_slice field[LWS_FIELD_COUNT];
-    uint8_t count[LWS_FIELD_COUNT];          /* how many of that name, up to 255 */
-    uint8_t kind;       /* enum lws_method */
-    uint8_t minor;      /* 0 or 1: HTTP/1.x; later minors read as 1 */
+    uint8_t count[LWS_FIELD_COUNT]; /* how many of that name, up to 255 */
+    uint8_t kind;                   /* enum lws_method */
+    uint8_t minor;                  /* 0 or 1: HTTP/1.x; later minors read as 1 */
     uint8_t keep_alive; /* by version and Connection: may the connection be used again? */
     uint8_t version;    /* enum lws_version: what it asks for; filled by lws_handshake_check */
     uint32_t key3;      /* offset of the eight bytes after the head; hixie-76 only, else 0 */
 };
 
 /*
- * Takes a complete head apart: size bytes at head, as lws_head_scan returned. head is only read; all
- * slices of *request are offsets from it.
- * Returns 0, or a negated fault of the head (rows of RFC 9110 and 9112): request line, target, version,
- * method, field syntax, Host, Content-Length, Transfer-Encoding, Expect. *request is filled as far as it
- * was understood; kind is LWS_METHOD_HEAD if the refusal must have no body.
- * A method that is not served is reported after all syntax faults; a body is refused (max_body is 0), but
- * for a Content-Length of exactly 8 with the fields of a hixie-76 upgrade, whose eight bytes some count.
+ * Takes a complete head apart: size bytes at head, as lws_head_scan returned. head is only read;
+ * all slices of *request are offsets from it. Returns 0, or a negated fault of the head (rows of
+ * RFC 9110 and 9112): request line, target, version, method, field syntax, Host, Content-Length,
+ * Transfer-Encoding, Expect. *request is filled as far as it was understood; kind is
+ * LWS_METHOD_HEAD if the refusal must have no body. A method that is not served is reported after
+ * all syntax faults; a body is refused (max_body is 0), but for a Content-Length of exactly 8 with
+ * the fields of a hixie-76 upgrade, whose eight bytes some count.
  */
 int lws_head_parse(const uint8_t *head, size_t size, const struct lws_head_limits *limits,
                    struct lws_request *request);
 
 /*
- * Finds the next field of a name, without regard to case, in a head that was parsed: *cursor is 0 at
- * first and is moved on. Returns true with *value filled (white space around it taken off), or false.
+ * Finds the next field of a name, without regard to case, in a head that was parsed: *cursor is 0
+ * at first and is moved on. Returns true with *value filled (white space around it taken off), or
+ * false.
  */
 bool lws_head_field(const uint8_t *head, const struct lws_request *request, const char *name,
                     size_t name_length, uint32_t *cursor, struct lws_slice *value);
 
 /*
- * Walks the fields of a parsed head in order: *cursor is 0 at first and is moved on. Returns true with
- * name and value filled, or false at the end.
+ * Walks the fields of a parsed head in order: *cursor is 0 at first and is moved on. Returns true
+ * with name and value filled, or false at the end.
  */
 bool lws_head_next(const uint8_t *head, const struct lws_request *request, uint32_t *cursor,
                    struct lws_slice *name, struct lws_slice *value);
 
-/* Whether a comma-separated list has the token, without regard to case (RFC 9110, section 5.6.1). */
+/* Whether a comma-separated list has the token, without regard to case (RFC 9110, section 5.6.1).
+ */
 bool lws_list_has_token(const uint8_t *list, size_t len, const char *token);
 
 /* Whether any of a parsed head's fields of that name has the token in its list. */
@@ -381,12 +382,12 @@ int lws_key76_digest(const uint8_t *key1, size_t len1, const uint8_t *key2, size
 int lws_accept_key(const uint8_t *key, size_t len, char accept[LWS_ACCEPT_LENGTH]);
 
 /*
- * Says what a parsed request asks for and fills request->version: LWS_VERSION_HTTP for no upgrade to
- * websocket, else the version, checked: method, Connection, keys, version fields. oldest is the oldest
- * version to accept (76, 7, 8 or 13). For hixie-76 the eight bytes behind the head (head + size) are
- * part of the request and are not looked at here.
- * Returns 0, or a negated fault: LWS_FAULT_WS_BAD_UPGRADE, _WS_VERSION, _WS_VERSION_SYNTAX, _WS_BAD_KEY,
- * _WS76_BAD_KEY, _HTTP_METHOD.
+ * Says what a parsed request asks for and fills request->version: LWS_VERSION_HTTP for no upgrade
+ * to websocket, else the version, checked: method, Connection, keys, version fields. oldest is the
+ * oldest version to accept (76, 7, 8 or 13). For hixie-76 the eight bytes behind the head (head +
+ * size) are part of the request and are not looked at here. Returns 0, or a negated fault:
+ * LWS_FAULT_WS_BAD_UPGRADE, _WS_VERSION, _WS_VERSION_SYNTAX, _WS_BAD_KEY, _WS76_BAD_KEY,
+ * _HTTP_METHOD.
  */
 int lws_handshake_check(const uint8_t *head, int oldest, struct lws_request *request);
 
@@ -400,10 +401,10 @@ struct lws_handshake_extra {
 };
 
 /*
- * Writes the 101 that accepts a request (checked by lws_handshake_check) into out, for hixie-76 with the
- * digest behind it; key3 is the eight bytes after the head, NULL for the others.
- * Returns the number of bytes written; or -LWS_FAULT_WS_BAD_KEY or
- * -LWS_FAULT_WS76_BAD_KEY, -LWS_FAULT_HTTP_BAD_HEADER for a control character in an extra, or
+ * Writes the 101 that accepts a request (checked by lws_handshake_check) into out, for hixie-76
+ * with the digest behind it; key3 is the eight bytes after the head, NULL for the others. Returns
+ * the number of bytes written; or -LWS_FAULT_WS_BAD_KEY or -LWS_FAULT_WS76_BAD_KEY,
+ * -LWS_FAULT_HTTP_BAD_HEADER for a control character in an extra, or
  * -LWS_FAULT_HTTP_HEADER_TOO_LONG if room is too small (out may be partly written then). A room of
  * 512 bytes and the lengths of the request's Host, Origin, URI and the extras is always enough.
  */
@@ -412,11 +413,11 @@ ptrdiff_t lws_handshake_reply(const uint8_t *head, const struct lws_request *req
                               uint8_t *out, size_t room);
 
 /*
- * Writes the fixed refusal for an HTTP status (hostile peers get nothing of theirs back): status line,
- * Content-Length, a short body, Connection: close unless keep_alive, Allow for 405,
+ * Writes the fixed refusal for an HTTP status (hostile peers get nothing of theirs back): status
+ * line, Content-Length, a short body, Connection: close unless keep_alive, Allow for 405,
  * Sec-WebSocket-Version for 426. with_body false: no body bytes (HEAD), the same Content-Length.
- * Returns the number of bytes written, or 0 if room (256 is always enough) is too small. A status not
- * in its table, or under 400, is written as 500.
+ * Returns the number of bytes written, or 0 if room (256 is always enough) is too small. A status
+ * not in its table, or under 400, is written as 500.
  */
 size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, size_t room);
 
@@ -426,12 +427,13 @@ const char *lws_http_reason(int status);
 /* ---- The service -------------------------------------------------------------------------- */
 
 /*
- * One thread owns a context, the one that made it. A round is: lws_service() into an array of events,
- * the application's answer to each event, lws_service() again. The functions that return an error
- * return LWS_ERROR_THREAD from another thread and LWS_ERROR_PROCESS in a forked copy, and do nothing.
+ * One thread owns a context, the one that made it. A round is: lws_service() into an array of
+ * events, the application's answer to each event, lws_service() again. The functions that return an
+ * error return LWS_ERROR_THREAD from another thread and LWS_ERROR_PROCESS in a forked copy, and do
+ * nothing.
  *
- * A connection is named by its slot, a small number. A slot is given to another connection only after
- * the round in which LWS_EVENT_CLOSED or LWS_EVENT_GONE was reported for it.
+ * A connection is named by its slot, a small number. A slot is given to another connection only
+ * after the round in which LWS_EVENT_CLOSED or LWS_EVENT_GONE was reported for it.
  */
 struct lws_context;
 
@@ -450,8 +452,8 @@ enum lws_error {
 
 struct lws_options {
     struct lws_head_limits head;
-    uint32_t max_message;        /* bytes of a message, over all its fragments */
-    uint32_t max_send_buffer;    /* bytes queued for a connection */
+    uint32_t max_message;     /* bytes of a message, over all its fragments */
+    uint32_t max_send_buffer; /* bytes queued for a connection */
     uint32_t max_connections;
     uint32_t keepalive_requests; /* requests on one connection */
     uint32_t handshake_timeout;  /* this and all below: milliseconds */
@@ -464,17 +466,17 @@ struct lws_options {
 };
 
 enum lws_event_kind {
-    LWS_EVENT_TEXT = 0,          /* message in the arena: offset, length */
+    LWS_EVENT_TEXT = 0, /* message in the arena: offset, length */
     LWS_EVENT_BINARY = 1,
-    LWS_EVENT_TEXT_BUFFER = 2,   /* message in a buffer of its own: lws_message(offset), length */
+    LWS_EVENT_TEXT_BUFFER = 2, /* message in a buffer of its own: lws_message(offset), length */
     LWS_EVENT_BINARY_BUFFER = 3,
-    LWS_EVENT_SEND = 4,          /* send_interval has passed and the connection can be written to */
-    LWS_EVENT_REQUEST = 5,       /* a request is to be answered in this round; offset: enum lws_version */
-    LWS_EVENT_CLOSED = 6,        /* an established connection has ended; code: the peer's close code or
-                                    1006; reason in the arena: offset, length */
-    LWS_EVENT_GONE = 7,          /* a connection that had made a request ended without being established */
-    LWS_EVENT_FAULT = 8,         /* offset: enum lws_fault, for the log; slot LWS_NO_SLOT if none */
-    LWS_EVENT_WATCH = 9,         /* a watched descriptor is ready; slot: its number, offset: EPOLL* bits */
+    LWS_EVENT_SEND = 4,    /* send_interval has passed and the connection can be written to */
+    LWS_EVENT_REQUEST = 5, /* a request is to be answered in this round; offset: enum lws_version */
+    LWS_EVENT_CLOSED = 6,  /* an established connection has ended; code: the peer's close code or
+                              1006; reason in the arena: offset, length */
+    LWS_EVENT_GONE = 7,  /* a connection that had made a request ended without being established */
+    LWS_EVENT_FAULT = 8, /* offset: enum lws_fault, for the log; slot LWS_NO_SLOT if none */
+    LWS_EVENT_WATCH = 9, /* a watched descriptor is ready; slot: its number, offset: EPOLL* bits */
 };
 
 #define LWS_NO_SLOT 0xffffffffu
@@ -488,22 +490,24 @@ struct lws_event {
 };
 
 /*
- * Room around each message in the arena: an application may write a message back from where it lies,
- * with LWS_SEND_BUFFER_PRE_PADDING before and _POST_PADDING after it.
+ * Room around each message in the arena: an application may write a message back from where it
+ * lies, with LWS_SEND_BUFFER_PRE_PADDING before and _POST_PADDING after it.
  */
 #define LWS_ARENA_SIZE (512u * 1024u)
 
 /*
- * Makes a context with its own epoll descriptor (close-on-exec). arena is LWS_ARENA_SIZE bytes that the
- * caller owns and that outlive the context or are replaced by lws_set_arena. options are copied.
- * Returns NULL with errno set.
+ * Makes a context with its own epoll descriptor (close-on-exec). arena is LWS_ARENA_SIZE bytes that
+ * the caller owns and that outlive the context or are replaced by lws_set_arena. options are
+ * copied. Returns NULL with errno set.
  */
 struct lws_context *lws_context_create(const struct lws_options *options, uint8_t *arena);
 
-/* Resets every connection, closes every descriptor of the context (watched ones stay open), frees it. */
+/* Resets every connection, closes every descriptor of the context (watched ones stay open), frees
+ * it. */
 void lws_context_destroy(struct lws_context *context);
 
-/* Replaces the arena between two rounds; the old one is not touched any more. Returns 0 or an error. */
+/* Replaces the arena between two rounds; the old one is not touched any more. Returns 0 or an
+ * error. */
 int lws_set_arena(struct lws_context *context, uint8_t *arena);
 
 /*
@@ -513,15 +517,15 @@ int lws_set_arena(struct lws_context *context, uint8_t *arena);
 int lws_listen(struct lws_context *context, int fd);
 
 /*
- * Reports LWS_EVENT_WATCH with the given number (under 65536) whenever one of the EPOLL* bits of events
- * is ready on fd, which stays the caller's; events 0 ends it. Returns 0 or -errno.
+ * Reports LWS_EVENT_WATCH with the given number (under 65536) whenever one of the EPOLL* bits of
+ * events is ready on fd, which stays the caller's; events 0 ends it. Returns 0 or -errno.
  */
 int lws_watch(struct lws_context *context, int fd, uint32_t events, uint32_t number);
 
 /*
- * One round: sends what the last one queued, waits at most timeout_ms (-1: until something happens) if
- * nothing is ready, accepts, receives, decodes. Returns the number of events, in lws_events(); all that
- * they point at is valid until the next call. Never fails but for LWS_ERROR_THREAD and
+ * One round: sends what the last one queued, waits at most timeout_ms (-1: until something happens)
+ * if nothing is ready, accepts, receives, decodes. Returns the number of events, in lws_events();
+ * all that they point at is valid until the next call. Never fails but for LWS_ERROR_THREAD and
  * LWS_ERROR_PROCESS; an interrupted wait is a round of no events.
  */
 int lws_service(struct lws_context *context, int timeout_ms);
@@ -536,12 +540,13 @@ uint32_t lws_events_room(const struct lws_context *context);
 int lws_flush(struct lws_context *context);
 
 /*
- * The descriptor to watch for reading in another loop: readable whenever lws_service has work, timers
- * included. Returns it, or -errno. Not to be read from or closed.
+ * The descriptor to watch for reading in another loop: readable whenever lws_service has work,
+ * timers included. Returns it, or -errno. Not to be read from or closed.
  */
 int lws_fileno(struct lws_context *context);
 
-/* The payload of a LWS_EVENT_*_BUFFER event, with room before and after it; NULL if there is none. */
+/* The payload of a LWS_EVENT_*_BUFFER event, with room before and after it; NULL if there is none.
+ */
 uint8_t *lws_message(struct lws_context *context, uint32_t number);
 
 /*
@@ -557,7 +562,8 @@ const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
 
 /*
  * The path with its query, as sent, of the request being answered or of the one that opened an
- * established connection. Returns NULL, or memory of the connection (valid to the end of the round).
+ * established connection. Returns NULL, or memory of the connection (valid to the end of the
+ * round).
  */
 const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length);
 
@@ -579,8 +585,8 @@ int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol
                 size_t protocol_length, const char *extensions, size_t extensions_length);
 
 /*
- * Answers the request of a slot with the fixed refusal for a status, and closes (keep_alive false) or
- * goes on to the next request if the request allows it. Returns 0 or an error.
+ * Answers the request of a slot with the fixed refusal for a status, and closes (keep_alive false)
+ * or goes on to the next request if the request allows it. Returns 0 or an error.
  */
 int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep_alive);
 
@@ -592,21 +598,21 @@ int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep
 int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive);
 
 /*
- * Queues length bytes of a regular file from offset, to be sent by the kernel. Takes the descriptor over
- * if it returns 0: it is closed as soon as the last byte has left or the connection ends. If the file
- * turns out shorter, the connection is closed (LWS_FAULT_FILE_TRUNCATED).
- * Returns 0 or an error (the descriptor is then still the caller's).
+ * Queues length bytes of a regular file from offset, to be sent by the kernel. Takes the descriptor
+ * over if it returns 0: it is closed as soon as the last byte has left or the connection ends. If
+ * the file turns out shorter, the connection is closed (LWS_FAULT_FILE_TRUNCATED). Returns 0 or an
+ * error (the descriptor is then still the caller's).
  */
 int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t offset,
                   uint64_t length);
 
 /*
  * Sends a message whose payload has padding around it: the header is written into the bytes before
- * payload, for hixie-76 the trailer behind it; the payload is not changed. Small frames are gathered
- * and leave with the round, large ones leave from payload itself; what the kernel does not take is
- * copied, so that the buffer is the caller's again when this returns.
- * LWS_WRITE_HTTP sends the bytes as they are, without padding, as part of the reply being given.
- * Returns 0: taken whole; or an error: nothing of it will be sent.
+ * payload, for hixie-76 the trailer behind it; the payload is not changed. Small frames are
+ * gathered and leave with the round, large ones leave from payload itself; what the kernel does not
+ * take is copied, so that the buffer is the caller's again when this returns. LWS_WRITE_HTTP sends
+ * the bytes as they are, without padding, as part of the reply being given. Returns 0: taken whole;
+ * or an error: nothing of it will be sent.
  */
 int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, size_t length,
               int protocol);
@@ -616,14 +622,14 @@ int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset,
                     int protocol);
 
 /* lws_write of memory that has no padding and is only read. */
-int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *payload, size_t length,
-                   int protocol);
+int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *payload,
+                   size_t length, int protocol);
 
 /*
- * Begins the closing handshake of an established connection: Close with code and reason (UTF-8, cut to
- * 123 bytes at a code point's end; not for hixie-76), after all that was written. On a connection that
- * is not established yet it closes once what was written has left. Closing twice is no error.
- * Returns 0 or an error (LWS_ERROR_CLOSE_CODE, LWS_ERROR_UTF8).
+ * Begins the closing handshake of an established connection: Close with code and reason (UTF-8, cut
+ * to 123 bytes at a code point's end; not for hixie-76), after all that was written. On a
+ * connection that is not established yet it closes once what was written has left. Closing twice is
+ * no error. Returns 0 or an error (LWS_ERROR_CLOSE_CODE, LWS_ERROR_UTF8).
  */
 int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const uint8_t *reason,
               size_t length);
@@ -631,12 +637,14 @@ int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const u
 /* Resets a connection at once; what is queued is dropped. Returns 0 or an error. */
 int lws_abort(struct lws_context *context, uint32_t slot);
 
-/* Bytes written to a connection and not yet taken by the kernel (files not counted), or an error. */
+/* Bytes written to a connection and not yet taken by the kernel (files not counted), or an error.
+ */
 int64_t lws_queued(struct lws_context *context, uint32_t slot);
 
 /*
- * Stops gracefully: closes the listeners, lets replies finish, closes every established connection with
- * 1001. Rounds go on until lws_connections() is 0 or the caller gives up. Returns 0 or an error.
+ * Stops gracefully: closes the listeners, lets replies finish, closes every established connection
+ * with 1001. Rounds go on until lws_connections() is 0 or the caller gives up. Returns 0 or an
+ * error.
  */
 int lws_stop(struct lws_context *context);
 

@@ -1,0 +1,229 @@
+/* Descriptors that are no connections: listeners, from which connections come, and watched ones. */
+#include "private-libwebsockets.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LWS_ACCEPT_PAUSE 100u /* ms without accepting when descriptors or memory are out */
+
+static int watch(struct lws_context *context, int fd, uint32_t events, uint32_t number,
+                 bool listener) {
+    struct lws_watched *free_one = NULL;
+
+    for (uint32_t i = 0; i < LWS_WATCHES; i++) {
+        struct lws_watched *watched = &context->watched[i];
+        struct epoll_event event = {.events = events, .data.u64 = LWS_SPECIAL | i};
+
+        if (watched->fd == fd) {
+            if (events == 0) {
+                watched->fd = -1;
+                epoll_ctl(context->epoll, EPOLL_CTL_DEL, fd, NULL);
+                return 0;
+            }
+            watched->number = number;
+            return epoll_ctl(context->epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
+        }
+        if (watched->fd < 0 && !free_one) {
+            free_one = watched;
+        }
+    }
+    if (events == 0) {
+        return 0;
+    }
+    if (!free_one) {
+        return -ENOSPC;
+    }
+
+    struct epoll_event event = {
+        .events = events,
+        .data.u64 = LWS_SPECIAL | (uint64_t)(free_one - context->watched),
+    };
+
+    if (epoll_ctl(context->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+        return -errno;
+    }
+    *free_one = (struct lws_watched){.fd = fd, .number = number, .listener = listener};
+    return 0;
+}
+
+int lws_watch(struct lws_context *context, int fd, uint32_t events, uint32_t number) {
+    int error = lws_foreign(context);
+
+    return error ? error : watch(context, fd, events, number, false);
+}
+
+int lws_listen(struct lws_context *context, int fd) {
+    int error = lws_foreign(context);
+    int on = 1;
+
+    if (error) {
+        return error;
+    }
+    /* Accepted sockets inherit it: one system call less for each. Not for Unix sockets. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return watch(context, fd, EPOLLIN, 0, true);
+}
+
+static void watch_listeners(struct lws_context *context, uint32_t events) {
+    for (uint32_t i = 0; i < LWS_WATCHES; i++) {
+        const struct lws_watched *watched = &context->watched[i];
+
+        if (watched->fd >= 0 && watched->listener) {
+            struct epoll_event event = {.events = events, .data.u64 = LWS_SPECIAL | i};
+
+            epoll_ctl(context->epoll, EPOLL_CTL_MOD, watched->fd, &event);
+        }
+    }
+}
+
+static void pause_accepting(struct lws_context *context) {
+    watch_listeners(context, 0);
+    context->accept_again = context->now + LWS_ACCEPT_PAUSE;
+}
+
+void lws_go_on_accepting(struct lws_context *context) {
+    if (context->accept_again && context->now >= context->accept_again) {
+        context->accept_again = 0;
+        watch_listeners(context, EPOLLIN);
+    }
+}
+
+void lws_close_listeners(struct lws_context *context) {
+    for (uint32_t i = 0; i < LWS_WATCHES; i++) {
+        struct lws_watched *watched = &context->watched[i];
+
+        if (watched->fd >= 0 && watched->listener) {
+            close(watched->fd);
+            watched->fd = -1;
+        }
+    }
+    context->accept_again = 0;
+}
+
+/* ---- accepting ------------------------------------------------------------------------------ */
+
+static void note_peer(struct libwebsocket *wsi, const struct sockaddr_storage *address) {
+    wsi->peer.family = address->ss_family;
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)address;
+
+        wsi->peer.port = ntohs(in->sin_port);
+        memcpy(wsi->peer.bytes, &in->sin_addr, 4);
+    } else if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const void *)address;
+
+        wsi->peer.port = ntohs(in->sin6_port);
+        memcpy(wsi->peer.bytes, &in->sin6_addr, 16);
+    }
+}
+
+int lws_peer(struct lws_context *context, uint32_t slot, char text[LWS_PEER_SIZE]) {
+    char address[INET6_ADDRSTRLEN] = "-";
+    const struct lws_address *peer;
+
+    if (lws_foreign(context) || slot >= context->slots) {
+        return snprintf(text, LWS_PEER_SIZE, "-");
+    }
+    peer = &lws_at(context, slot)->peer;
+    if (peer->family == AF_INET) {
+        inet_ntop(AF_INET, peer->bytes, address, sizeof address);
+        return snprintf(text, LWS_PEER_SIZE, "%s:%u", address, peer->port);
+    }
+    if (peer->family == AF_INET6) {
+        static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+        if (memcmp(peer->bytes, mapped, sizeof mapped) == 0) {
+            inet_ntop(AF_INET, peer->bytes + 12, address, sizeof address);
+            return snprintf(text, LWS_PEER_SIZE, "%s:%u", address, peer->port);
+        }
+        inet_ntop(AF_INET6, peer->bytes, address, sizeof address);
+        return snprintf(text, LWS_PEER_SIZE, "[%s]:%u", address, peer->port);
+    }
+    return snprintf(text, LWS_PEER_SIZE, "%s", peer->family == AF_UNIX ? "unix" : "-");
+}
+
+/* Over max_connections: told so if the first write can take it, then closed. */
+static void turn_away(struct lws_context *context, int fd) {
+    char text[512];
+    size_t size = lws_http_refusal(503, true, false, text, sizeof text);
+
+    lws_report(context, LWS_NO_SLOT, LWS_FAULT_CONN_LIMIT);
+    (void)!send(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(fd, SHUT_WR);
+    close(fd);
+}
+
+static void add_connection(struct lws_context *context, int fd,
+                           const struct sockaddr_storage *address) {
+    struct libwebsocket *wsi = lws_connection_new(context, fd);
+
+    if (!wsi) {
+        lws_report(context, LWS_NO_SLOT, LWS_FAULT_ALLOC_FAILED);
+        close(fd);
+        return;
+    }
+    note_peer(wsi, address);
+
+    struct epoll_event event = {
+        .events = EPOLLIN,
+        .data.u64 = (uint64_t)wsi->generation << 32 | wsi->slot,
+    };
+
+    if (epoll_ctl(context->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+        lws_report(context, wsi->slot, LWS_FAULT_ALLOC_FAILED);
+        lws_die(context, wsi, true);
+        return;
+    }
+    wsi->interest = 1;
+    lws_deadline_set(context, wsi, LWS_DEADLINE_HANDSHAKE);
+}
+
+static void accept_connections(struct lws_context *context, const struct lws_watched *listener) {
+    for (unsigned i = 0; i < LWS_ACCEPTS && !context->stopping; i++) {
+        struct sockaddr_storage address;
+        socklen_t size = sizeof address;
+        int fd;
+
+        memset(&address, 0, sizeof address);
+        fd =
+            accept4(listener->fd, (struct sockaddr *)&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EAGAIN) {
+                return;
+            }
+            if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO || errno == EPERM) {
+                continue;
+            }
+            lws_report(context, LWS_NO_SLOT,
+                       errno == EMFILE || errno == ENFILE ? LWS_FAULT_ACCEPT_EMFILE
+                                                          : LWS_FAULT_ACCEPT_ERROR);
+            pause_accepting(context);
+            return;
+        }
+        if (context->live >= context->options.max_connections) {
+            turn_away(context, fd);
+        } else {
+            add_connection(context, fd, &address);
+        }
+    }
+}
+
+void lws_serve_watched(struct lws_context *context, uint32_t index, uint32_t events) {
+    const struct lws_watched *watched = &context->watched[index];
+
+    if (watched->fd < 0) {
+        return;
+    }
+    if (watched->listener) {
+        accept_connections(context, watched);
+    } else {
+        lws_event(context, LWS_EVENT_WATCH, watched->number, events, 0);
+    }
+}

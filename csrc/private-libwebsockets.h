@@ -1,0 +1,418 @@
+/*
+ * What the files of the service share: the connection, the context, and the functions between
+ * files, grouped by the file that has them.
+ */
+#ifndef PRIVATE_LIBWEBSOCKETS_H
+#define PRIVATE_LIBWEBSOCKETS_H
+
+#include "libwebsockets.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+
+/* What one connection may take of one round. */
+#define LWS_SHARE_BYTES (64u * 1024u)
+#define LWS_SHARE_EVENTS 128u
+#define LWS_SHARE_SEND (512u * 1024u)
+
+/* The receive window of a connection: its share, and the header of the largest message in it. */
+#define LWS_WINDOW (LWS_SHARE_BYTES + 256u)
+
+#define LWS_EVENTS 4096u  /* room of the event array */
+#define LWS_REQUESTS 256u /* requests handed out in a round */
+#define LWS_READY 512u    /* descriptors from one epoll_wait */
+#define LWS_ACCEPTS 128u  /* connections accepted in a round from one listener */
+#define LWS_SWEEP 512u    /* SEND events in a round */
+#define LWS_MESSAGES 512u /* messages in buffers of their own in a round */
+#define LWS_WATCHES 64u   /* listeners and watched descriptors */
+#define LWS_FAULTS 64u    /* faults that came up between two rounds */
+#define LWS_GATHER_SIZE (256u * 1024u)
+#define LWS_GATHER_MAX (8u * 1024u)     /* larger writes leave at once, from the caller's memory */
+#define LWS_FILE_COPY_MAX (16u * 1024u) /* smaller files travel with their head */
+
+enum lws_state {
+    LWS_STATE_FREE,
+    LWS_STATE_HEAD,    /* reading a request head */
+    LWS_STATE_REPLY,   /* a request is with the application */
+    LWS_STATE_DRAIN,   /* the reply is leaving */
+    LWS_STATE_OPEN,    /* established */
+    LWS_STATE_CLOSING, /* our Close has been written, the peer's is awaited */
+    LWS_STATE_FINISH,  /* nothing more will be written: send, then shut down */
+    LWS_STATE_LINGER,  /* shut down for writing, waiting for the peer's FIN */
+    LWS_STATE_DEAD,    /* the descriptor is closed; the slot waits for the end of the round */
+};
+
+/* A connection is in at most one deadline list of each kind. */
+enum lws_deadline_list {
+    LWS_DEADLINE_HANDSHAKE,
+    LWS_DEADLINE_KEEPALIVE,
+    LWS_DEADLINE_CLOSE,
+    LWS_DEADLINE_LINGER,
+    LWS_DEADLINE_SEND, /* the only one of the second kind */
+    LWS_DEADLINE_LISTS,
+};
+
+struct lws_deadline {
+    uint32_t next, previous; /* slots */
+    uint32_t due;            /* milliseconds, modulo 2^32 */
+};
+
+/* A message in memory of its own: cut, fragmented or larger than a share of the arena. */
+struct lws_buffer {
+    struct lws_buffer *next; /* in the pool */
+    size_t room;             /* of the payload */
+    size_t length;           /* bytes of the message so far */
+    uint8_t padding[16];     /* pre-padding; 16 keeps the payload aligned */
+    uint8_t payload[];       /* room + LWS_SEND_BUFFER_POST_PADDING */
+};
+
+/* Output that the kernel has not taken: memory, or a piece of a file. */
+struct lws_segment {
+    struct lws_segment *next;
+    int fd;          /* -1: memory */
+    uint64_t offset; /* of the next byte */
+    uint64_t end;
+    uint32_t room; /* of bytes */
+    uint8_t bytes[];
+};
+
+/* Bytes received and not yet decoded. */
+struct lws_stash {
+    uint32_t offset, length, room;
+    uint8_t bytes[];
+};
+
+struct lws_uri {
+    uint32_t length;
+    uint8_t bytes[];
+};
+
+/* An address in the least room: the family, the port, and 4 or 16 bytes. */
+struct lws_address {
+    uint8_t bytes[16];
+    uint16_t port;
+    uint16_t family;
+};
+
+struct libwebsocket {
+    int fd;
+    uint32_t slot;
+    uint32_t generation;
+
+    uint8_t state;    /* enum lws_state */
+    uint8_t version;  /* enum lws_version, once established */
+    uint8_t opcode;   /* of the message begun, 0: none */
+    uint8_t interest; /* what epoll watches for: 0, 1 in, 2 out */
+
+    uint8_t handle : 1;  /* the application knows the slot: CLOSED or GONE is owed */
+    uint8_t session : 1; /* established: CLOSED is owed */
+    uint8_t keep : 1;    /* the connection stays open after this reply */
+    uint8_t secure : 1;
+    uint8_t pending : 1;   /* in the list of those with undecoded input */
+    uint8_t flushing : 1;  /* in the list of those with gathered output */
+    uint8_t skipping : 1;  /* the present frame is read and dropped */
+    uint8_t in_frame : 1;  /* frame_left bytes of a frame are still to come */
+    uint8_t in_fin : 1;    /* that frame ends its message */
+    uint8_t late : 1;      /* in the list of those whose end is to be reported */
+    uint8_t head_only : 1; /* the request was HEAD */
+    uint8_t lists[2];      /* enum lws_deadline_list + 1, 0: none */
+    uint8_t linger_list;   /* FINISH: the deadline for the peer's FIN */
+    uint8_t mask_phase;    /* payload bytes of the present frame so far, modulo 4 */
+
+    uint16_t end_code;
+    uint32_t requests;  /* answered so far */
+    uint32_t head_size; /* bytes of the stash that the request being answered takes */
+
+    union {
+        struct lws_head_scan scan; /* HEAD */
+        struct {
+            uint64_t frame_left;
+            uint8_t mask[4];
+            uint32_t utf8;
+        } ws;
+    } in;
+
+    uint32_t request;                   /* index + 1 of the request being answered, 0: none */
+    uint32_t lingered;                  /* bytes dropped while lingering */
+    uint32_t queued;                    /* bytes gathered and queued, files not counted */
+    uint32_t gather_first, gather_last; /* offset + 8 of chunks in the gather arena, 0: none */
+    uint32_t next_pending, next_flush, next_late; /* slots */
+    uint32_t next_end;                            /* in the list of the dead, then of the free */
+
+    struct lws_stash *stash;
+    struct lws_buffer *message; /* the message begun, if it is not in the arena */
+    struct lws_segment *queue, *queue_last;
+    uint8_t *pong_waiting; /* length, then payload: the newest ping's, while output is blocked */
+    struct lws_uri *uri;
+    struct lws_deadline deadlines[2];
+    struct lws_address peer;
+};
+
+struct lws_list {
+    uint32_t first, last; /* slots, LWS_NO_SLOT if empty */
+};
+
+struct lws_watched {
+    int fd; /* -1: free */
+    uint32_t number;
+    bool listener;
+};
+
+struct lws_late_fault {
+    uint32_t slot;
+    int fault;
+};
+
+struct lws_handed_request {
+    struct lws_request request;
+    const uint8_t *head;
+};
+
+/* Connections live in chunks that never move; a slot is chunk * LWS_CHUNK + index. */
+#define LWS_CHUNK 256u
+
+struct lws_context {
+    struct lws_options options;
+    pthread_t thread;
+    uint32_t fork_depth;
+    uint32_t forks_made;
+    int epoll;
+    int timer; /* a timerfd in epoll for lws_fileno, else -1 */
+    bool stopping;
+    bool in_service; /* events may be appended */
+    bool heard;      /* the last round passed over the deadlines */
+    uint64_t now;    /* CLOCK_MONOTONIC in ms, read once a round */
+    uint64_t left;   /* when the last round returned */
+    uint64_t next_send;
+    uint64_t accept_again; /* when paused listeners are watched again; 0: none is */
+    uint32_t sweep;        /* the slot at which the present SEND sweep goes on */
+    bool sweeping;
+
+    struct libwebsocket **chunks;
+    uint32_t chunk_count;
+    uint32_t slots; /* ever used */
+    uint32_t live;  /* not free and not dead */
+    uint32_t established;
+    uint32_t free_first; /* chained by next_end */
+    uint32_t dead_first; /* chained by next_end when the end has been reported */
+
+    struct lws_list pending, ended, deadlines[LWS_DEADLINE_LISTS];
+    uint32_t flush_first, flush_last;
+
+    uint8_t *arena;
+    uint32_t arena_used;
+
+    uint8_t *gather;
+    uint32_t gather_used;
+    bool gather_flushing; /* output that comes up meanwhile must not ask for another flush */
+    uint8_t *room_last;   /* what lws_output_room made last, for lws_output_trim */
+
+    struct lws_event *events;
+    uint32_t event_count;
+
+    struct lws_late_fault faults[LWS_FAULTS];
+    uint32_t fault_count;
+
+    struct lws_handed_request *requests;
+    uint32_t request_count;
+
+    struct lws_buffer *messages[LWS_MESSAGES];
+    uint32_t message_count;
+    struct lws_buffer *pool;
+    size_t pooled;
+
+    struct epoll_event *ready;
+    uint32_t ready_count, ready_next;
+
+    struct lws_watched watched[LWS_WATCHES];
+};
+
+/* ---- connection.c: slots, ends, the functions by which the application changes a state ---- */
+
+static inline struct libwebsocket *lws_at(const struct lws_context *context, uint32_t slot) {
+    return &context->chunks[slot / LWS_CHUNK][slot % LWS_CHUNK];
+}
+
+/* The connection of a slot that the application named, or NULL. */
+struct libwebsocket *lws_find(const struct lws_context *context, uint32_t slot);
+
+/* 0, or why the caller may not use the context. */
+int lws_foreign(const struct lws_context *context);
+
+/* A fresh connection over an accepted descriptor; NULL if memory is out. */
+struct libwebsocket *lws_connection_new(struct lws_context *context, int fd);
+
+/* Sets what epoll watches for: 0 nothing but errors, 1 input, 2 output. */
+void lws_interest(struct lws_context *context, struct libwebsocket *wsi, uint8_t interest);
+
+/* Puts a connection with undecoded input into the list that the next round begins with. */
+void lws_pend(struct lws_context *context, struct libwebsocket *wsi);
+
+/* Owes the application the end of a connection: once, whatever comes later. */
+void lws_end(struct lws_context *context, struct libwebsocket *wsi, unsigned code,
+             uint32_t reason_offset, uint32_t reason_length);
+
+/* Closes the descriptor; reset: with a RST. Ends the connection if that has not come yet. */
+void lws_die(struct lws_context *context, struct libwebsocket *wsi, bool reset);
+
+/* Nothing more will be written: sends what is queued, shuts down, lingers on the given list. */
+void lws_finish(struct lws_context *context, struct libwebsocket *wsi, enum lws_deadline_list list);
+
+/* Called when all output has left: goes on to the next request, shuts down, sends a waiting pong.
+ */
+void lws_drained(struct lws_context *context, struct libwebsocket *wsi);
+
+/* Refuses a request: the fixed reply, then closes, or goes on if keep_alive. */
+void lws_refuse_request(struct lws_context *context, struct libwebsocket *wsi, int status,
+                        bool keep_alive);
+
+/* Fails an established connection: one Close with the fault's code, no more input. */
+void lws_fail(struct lws_context *context, struct libwebsocket *wsi, int fault);
+
+/* How often this process has forked, and how many forks it is from the first one. */
+uint32_t lws_forks_made(void);
+uint32_t lws_fork_depth(void);
+
+/* Frees the slots whose end was reported in an earlier round. */
+void lws_reap(struct lws_context *context);
+
+/* Reports the ends that came up outside of receiving, as far as there is room. */
+void lws_report_ends(struct lws_context *context);
+
+void lws_connection_free_all(struct lws_context *context);
+
+/* ---- queue.c -------------------------------------------------------------------------------- */
+
+/* Sends all that the last round gathered. */
+void lws_flush_all(struct lws_context *context);
+
+/* The descriptor can be written to. */
+void lws_send_ready(struct lws_context *context, struct libwebsocket *wsi);
+
+/*
+ * Queues bytes of our own (refusals, control frames, the 101): room to write size bytes to, in the
+ * gather arena or in the queue; NULL if memory is out.
+ */
+uint8_t *lws_output_room(struct lws_context *context, struct libwebsocket *wsi, uint32_t size);
+
+/* Gives back the last unused bytes of the room that was made last. */
+void lws_output_trim(struct lws_context *context, struct libwebsocket *wsi, uint32_t unused);
+
+/*
+ * Queues bytes that lie elsewhere: copied if few, else sent at once as far as the kernel takes
+ * them. Returns 0, LWS_ERROR_CLOSED if the connection died of it, or LWS_ERROR_MEMORY.
+ */
+int lws_output_put(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *bytes,
+                   uint32_t size);
+
+/* Queues a piece of a file; the descriptor is taken over. Returns false if memory is out. */
+bool lws_output_file(struct lws_context *context, struct libwebsocket *wsi, int fd, uint64_t offset,
+                     uint64_t length);
+
+/* Whether bytes wait that a send has failed to place. */
+static inline bool lws_blocked(const struct libwebsocket *wsi) {
+    return wsi->queue != NULL;
+}
+
+/* Drops gathered and queued output. */
+void lws_output_drop(struct lws_context *context, struct libwebsocket *wsi);
+
+/* ---- output.c -------------------------------------------------------------------------------- */
+
+/* Queues a Close frame (ff 00 for hixie-76). Returns 0 or an error; code 1005: an empty Close. */
+int lws_output_close(struct lws_context *context, struct libwebsocket *wsi, unsigned code,
+                     const uint8_t *reason, size_t length);
+
+/* Answers a ping: now, or, while the peer does not read, with the newest when it does. */
+void lws_output_pong(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *payload,
+                     uint32_t length);
+
+/* Sends the pong that waited for the queue to empty, if there is one. */
+void lws_output_waiting_pong(struct lws_context *context, struct libwebsocket *wsi);
+
+/* ---- receive.c ------------------------------------------------------------------------------ */
+
+/* Receives and decodes one connection's share of the round. fresh: the descriptor is readable. */
+void lws_receive(struct lws_context *context, struct libwebsocket *wsi, bool fresh);
+
+/* ---- frames.c ------------------------------------------------------------------------------- */
+
+/*
+ * Decodes frames in place from size bytes at data (in the arena) into events. Returns how many
+ * bytes were used; fewer than size: the rest is to be kept, and if *more is set it holds whole
+ * frames that the share of events had no room for.
+ */
+uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
+                    uint32_t size, bool *more);
+uint32_t lws_decode76(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
+                      uint32_t size, bool *more);
+
+/* size bytes of the present frame were received straight into the message's buffer. */
+void lws_decode_direct(struct lws_context *context, struct libwebsocket *wsi, uint32_t size);
+
+/* ---- service.c ------------------------------------------------------------------------------ */
+
+/* Appends an event; the caller has seen to the room. */
+void lws_event(struct lws_context *context, unsigned kind, uint32_t slot, uint32_t offset,
+               uint32_t length);
+
+/* epoll data of what is no connection: this bit, and an index into watched or LWS_TIMER_INDEX. */
+#define LWS_SPECIAL ((uint64_t)1 << 63)
+#define LWS_TIMER_INDEX 0xffffu
+
+/* Sets the timer that lws_fileno hands out, if it did. */
+void lws_arm_timer(struct lws_context *context);
+
+/* Reports a fault for the log, if there is room. */
+void lws_report(struct lws_context *context, uint32_t slot, int fault);
+
+/* ---- listener.c ----------------------------------------------------------------------------- */
+
+/* A listener or a watched descriptor is ready: accepts, or reports it. */
+void lws_serve_watched(struct lws_context *context, uint32_t index, uint32_t events);
+
+/* Accepts again after a pause for want of descriptors, when its time has come. */
+void lws_go_on_accepting(struct lws_context *context);
+
+void lws_close_listeners(struct lws_context *context);
+
+/* ---- timer.c -------------------------------------------------------------------------------- */
+
+/* Puts a connection at the end of a list, out of another of the same kind; its time starts anew. */
+void lws_deadline_set(struct lws_context *context, struct libwebsocket *wsi,
+                      enum lws_deadline_list list);
+
+/* Takes it out of the list of a kind: 0 phase, 1 sending. */
+void lws_deadline_clear(struct lws_context *context, struct libwebsocket *wsi, unsigned kind);
+
+/* Acts on every deadline that has passed. */
+void lws_deadline_expire(struct lws_context *context);
+
+/* Milliseconds to the next deadline, at most limit (-1: none). */
+int lws_deadline_wait(const struct lws_context *context, int limit);
+
+/* ---- buffer.c ------------------------------------------------------------------------------- */
+
+/* A buffer for a payload of at least room bytes, from the pool or new; NULL if memory is out. */
+struct lws_buffer *lws_buffer_get(struct lws_context *context, size_t room);
+
+/* Makes room for a payload of at least room bytes, keeping what is in it; NULL: as it was. */
+struct lws_buffer *lws_buffer_grow(struct lws_context *context, struct lws_buffer *buffer,
+                                   size_t room);
+
+/* Gives a buffer back to the pool. NULL is allowed. */
+void lws_buffer_put(struct lws_context *context, struct lws_buffer *buffer);
+
+void lws_buffer_free_all(struct lws_context *context);
+
+/* Keeps length bytes aside behind what is there already. Returns false if memory is out. */
+bool lws_stash_append(struct libwebsocket *wsi, const uint8_t *bytes, uint32_t length);
+
+/* Takes length bytes off the front; the stash is freed when it is empty. */
+void lws_stash_take(struct libwebsocket *wsi, uint32_t length);
+
+static inline uint32_t lws_stashed(const struct libwebsocket *wsi) {
+    return wsi->stash ? wsi->stash->length - wsi->stash->offset : 0;
+}
+
+#endif

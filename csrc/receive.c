@@ -1,0 +1,295 @@
+/* One connection's share of a round: receive, and decode into events. */
+#include "private-libwebsockets.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define LWS_STASH_PIECE 8192u /* of kept input, copied to the arena at a time */
+#define LWS_LINGER_BYTES (64u * 1024u)
+
+enum { RECEIVED_NOTHING = -1, RECEIVED_END = -2, RECEIVED_ERROR = -3 };
+
+/* recv: the number of bytes (over 0), or one of the above. */
+static ssize_t receive_bytes(struct libwebsocket *wsi, uint8_t *to, size_t size, int flags) {
+    ssize_t got = recv(wsi->fd, to, size, flags);
+
+    if (got > 0) {
+        return got;
+    }
+    if (got == 0) {
+        return RECEIVED_END;
+    }
+    return errno == EAGAIN || errno == EINTR || errno == ENOMEM ? RECEIVED_NOTHING : RECEIVED_ERROR;
+}
+
+/* A place in the arena for one connection's bytes, with room before and, unused, behind it. */
+static uint8_t *window(const struct lws_context *context) {
+    return context->arena + context->arena_used + 16;
+}
+
+/* size bytes of the window stay in use for this round. */
+static void use_window(struct lws_context *context, uint32_t size) {
+    context->arena_used += (16 + size + LWS_SEND_BUFFER_POST_PADDING + 15u) & ~15u;
+}
+
+static void out_of_memory(struct lws_context *context, struct libwebsocket *wsi) {
+    lws_report(context, wsi->slot, LWS_FAULT_ALLOC_FAILED);
+    lws_die(context, wsi, true);
+}
+
+/* ---- HTTP ----------------------------------------------------------------------------------- */
+
+static void refuse_fault(struct lws_context *context, struct libwebsocket *wsi, int fault) {
+    int status = lws_fault_status(fault);
+
+    lws_report(context, wsi->slot, fault);
+    lws_refuse_request(context, wsi, status ? status : 400, false);
+}
+
+/*
+ * Takes apart the head of size bytes at data, of which there bytes are there. Returns the bytes
+ * that the request takes, 0 if more are needed, or a negated fault.
+ */
+static ptrdiff_t take_head(struct lws_context *context, struct libwebsocket *wsi,
+                           const uint8_t *data, uint32_t there, uint32_t size) {
+    struct lws_handed_request *handed = &context->requests[context->request_count];
+    int fault = lws_head_parse(data, size, &context->options.head, &handed->request);
+
+    wsi->head_only = handed->request.kind == LWS_METHOD_HEAD;
+    if (!fault) {
+        fault = lws_handshake_check(data, context->options.oldest, &handed->request);
+    }
+    if (fault) {
+        return fault;
+    }
+    handed->head = data;
+    handed->request.key3 = 0;
+    if (handed->request.version == LWS_VERSION_HIXIE76) {
+        if (there < size + 8) {
+            return 0;
+        }
+        handed->request.key3 = size;
+        size += 8;
+    }
+    return size;
+}
+
+/* A whole request: with the application from now on. */
+static void hand_out(struct lws_context *context, struct libwebsocket *wsi) {
+    struct lws_handed_request *handed = &context->requests[context->request_count++];
+
+    wsi->request = context->request_count;
+    wsi->state = LWS_STATE_REPLY;
+    wsi->handle = 1;
+    wsi->requests++;
+    wsi->keep = handed->request.keep_alive && !context->stopping &&
+                wsi->requests < context->options.keepalive_requests;
+    lws_deadline_clear(context, wsi, 0);
+    lws_event(context, LWS_EVENT_REQUEST, wsi->slot, handed->request.version, 0);
+}
+
+/* Looks for a request in the bytes that are there. Returns as take_head. */
+static ptrdiff_t find_request(struct lws_context *context, struct libwebsocket *wsi,
+                              const uint8_t *data, uint32_t there) {
+    ptrdiff_t size = lws_head_scan(data, there, &context->options.head, &wsi->in.scan);
+
+    if (size > 0) {
+        size = take_head(context, wsi, data, there, (uint32_t)size);
+        if (size == 0) {
+            /* Waiting for the eight bytes of hixie-76: the head is found anew when they come. */
+            memset(&wsi->in.scan, 0, sizeof wsi->in.scan);
+        }
+    }
+    return size;
+}
+
+static void receive_head(struct lws_context *context, struct libwebsocket *wsi, bool fresh) {
+    uint8_t *data = window(context);
+    ssize_t got = RECEIVED_NOTHING;
+
+    if (fresh) {
+        got = receive_bytes(wsi, data, LWS_SHARE_BYTES, 0);
+        if (got == RECEIVED_END || got == RECEIVED_ERROR) {
+            if (wsi->stash) {
+                lws_report(context, wsi->slot, LWS_FAULT_HTTP_EOF_IN_HEAD);
+            }
+            lws_die(context, wsi, false);
+            return;
+        }
+    }
+
+    uint32_t there = got > 0 ? (uint32_t)got : 0;
+
+    if (there && wsi->lists[0] == LWS_DEADLINE_KEEPALIVE + 1) {
+        lws_deadline_set(context, wsi, LWS_DEADLINE_HANDSHAKE);
+    }
+
+    bool stashed = wsi->stash != NULL;
+
+    if (stashed) {
+        if (!lws_stash_append(wsi, data, there)) {
+            out_of_memory(context, wsi);
+            return;
+        }
+        data = wsi->stash->bytes + wsi->stash->offset;
+        there = lws_stashed(wsi);
+    }
+    if (there == 0) {
+        return;
+    }
+
+    ptrdiff_t size = find_request(context, wsi, data, there);
+
+    if (size < 0) {
+        refuse_fault(context, wsi, (int)-size);
+        return;
+    }
+    if (stashed) {
+        /* The head stays where it is until it is answered. */
+        if (size) {
+            wsi->head_size = (uint32_t)size;
+            hand_out(context, wsi);
+        }
+        return;
+    }
+    if (!lws_stash_append(wsi, data + size, there - (uint32_t)size)) {
+        out_of_memory(context, wsi);
+        return;
+    }
+    if (size) {
+        use_window(context, (uint32_t)size);
+        hand_out(context, wsi);
+    }
+}
+
+/* ---- WebSocket ------------------------------------------------------------------------------ */
+
+static void end_of_stream(struct lws_context *context, struct libwebsocket *wsi) {
+    if (wsi->handle) {
+        lws_report(context, wsi->slot, LWS_FAULT_WS_ABNORMAL);
+    }
+    lws_die(context, wsi, false);
+}
+
+static void receive_direct(struct lws_context *context, struct libwebsocket *wsi) {
+    struct lws_buffer *message = wsi->message;
+    uint64_t left = wsi->in.ws.frame_left;
+    size_t size = left < LWS_SHARE_SEND ? (size_t)left : LWS_SHARE_SEND;
+    ssize_t got = receive_bytes(wsi, message->payload + message->length, size, 0);
+
+    if (got > 0) {
+        lws_decode_direct(context, wsi, (uint32_t)got);
+    } else if (got != RECEIVED_NOTHING) {
+        end_of_stream(context, wsi);
+    }
+}
+
+/* Keeps what decoding left: of the kept bytes copied to the window, and of those received behind.
+ */
+static bool keep_rest(struct libwebsocket *wsi, const uint8_t *data, uint32_t kept, uint32_t there,
+                      uint32_t used) {
+    uint32_t taken = used < kept ? used : kept;
+
+    if (taken) {
+        lws_stash_take(wsi, taken);
+    }
+    return lws_stash_append(wsi, data + (used > kept ? used : kept),
+                            there - (used > kept ? used : kept));
+}
+
+static void receive_frames(struct lws_context *context, struct libwebsocket *wsi, bool fresh) {
+    bool hixie = wsi->version == LWS_VERSION_HIXIE76;
+
+    if (wsi->in_frame && !wsi->stash && !wsi->skipping && !hixie) {
+        if (fresh) {
+            receive_direct(context, wsi);
+        }
+        return;
+    }
+
+    uint8_t *data = window(context);
+    uint32_t kept = lws_stashed(wsi);
+    bool whole = kept <= LWS_STASH_PIECE;
+    bool ended = false;
+
+    if (!whole) {
+        kept = LWS_STASH_PIECE;
+    }
+    if (kept) {
+        memcpy(data, wsi->stash->bytes + wsi->stash->offset, kept);
+    }
+
+    uint32_t there = kept;
+
+    if (fresh && whole) {
+        ssize_t got = receive_bytes(wsi, data + kept, LWS_SHARE_BYTES - kept, 0);
+
+        if (got > 0) {
+            there += (uint32_t)got;
+        }
+        ended = got == RECEIVED_END || got == RECEIVED_ERROR;
+    }
+
+    bool more = false;
+    uint32_t used = 0;
+
+    if (there) {
+        used = hixie ? lws_decode76(context, wsi, data, there, &more)
+                     : lws_decode(context, wsi, data, there, &more);
+        use_window(context, there);
+    }
+    if (wsi->state != LWS_STATE_OPEN && wsi->state != LWS_STATE_CLOSING) {
+        return;
+    }
+    if (!keep_rest(wsi, data, kept, there, used)) {
+        out_of_memory(context, wsi);
+        return;
+    }
+    if (more || !whole) {
+        lws_pend(context, wsi);
+    } else if (ended) {
+        end_of_stream(context, wsi);
+    }
+}
+
+/* ---- after the end -------------------------------------------------------------------------- */
+
+/* Reads and drops, so that the kernel does not answer unread bytes with a RST over our last reply.
+ */
+static void receive_nothing(struct lws_context *context, struct libwebsocket *wsi) {
+    uint8_t *data = window(context);
+    ssize_t got = receive_bytes(wsi, data, LWS_SHARE_BYTES, MSG_TRUNC);
+
+    if (got == RECEIVED_NOTHING) {
+        return;
+    }
+    if (got > 0) {
+        wsi->lingered += (uint32_t)got;
+        if (wsi->linger_list != LWS_DEADLINE_LINGER || wsi->lingered < LWS_LINGER_BYTES) {
+            return;
+        }
+    }
+    lws_die(context, wsi, false);
+}
+
+void lws_receive(struct lws_context *context, struct libwebsocket *wsi, bool fresh) {
+    switch ((enum lws_state)wsi->state) {
+    case LWS_STATE_HEAD:
+        receive_head(context, wsi, fresh);
+        break;
+    case LWS_STATE_OPEN:
+    case LWS_STATE_CLOSING:
+        receive_frames(context, wsi, fresh);
+        break;
+    case LWS_STATE_LINGER:
+        receive_nothing(context, wsi);
+        break;
+    case LWS_STATE_REPLY:
+    case LWS_STATE_DRAIN:
+    case LWS_STATE_FINISH:
+    case LWS_STATE_FREE:
+    case LWS_STATE_DEAD:
+        break;
+    }
+}
