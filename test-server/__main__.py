@@ -116,7 +116,7 @@ def address(host: str | None, port: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the server until Ctrl-C or SIGTERM; returns the exit status, 0 or 1 with the cause logged."""
+    """Runs the server until Ctrl-C or SIGTERM; returns the exit status: 0, or 1 after a log line."""
     options = arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -135,7 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if server < 0:
             return 1
         with server:
-            print(f"Open {address(options.host, server.port)} in a browser; Ctrl-C ends.", flush=True)
+            print(
+                f"Open {address(options.host, server.port)} in a browser; Ctrl-C ends.", flush=True
+            )
             return 0 if server.wait() == 0 else 1
     except ValueError as error:
         log.error("%s", error)

@@ -1,7 +1,7 @@
 """The callback of the C library's own test server, ported line by line in three ways.
 
-The first keeps its memory in ctypes, the second in cffi, the third in plain memoryviews. Each comment
-is the C idiom of the line below it. The servers are real processes, the client is not ours.
+The first keeps its memory in ctypes, the second in cffi, the third in plain memoryviews. Each
+comment is the C idiom of the line below it. The servers are real processes, the client is not ours.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def ctypes_callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> 
 # ---- cffi: a pointer into a char array is a pointer, and arithmetic on it is C's.
 
 ffi = cffi.FFI()
-ffi.cdef("struct per_session_data { int number; }; int sprintf(char *out, const char *format, ...);")
+ffi.cdef(
+    "struct per_session_data { int number; }; int sprintf(char *out, const char *format, ...);"
+)
 C = ffi.dlopen(None)
 
 cffi_buf = ffi.new("char[]", BUFFER_SIZE)

@@ -1,4 +1,4 @@
-"""The page of the test server in headless Chromium, whose WebSocket is version 13 with deflate offered.
+"""The page of the test server in headless Chromium, a browser of today: version 13.
 
 Screenshots go to the folder that LWS_ARTIFACTS names, else to a temporary one.
 """
@@ -18,10 +18,18 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=900,1100
-""".split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=900,1100",
+]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +143,8 @@ def test_page_in_chromium(driver: webdriver.Chrome, server: TheTestServer, artif
     # Close, reconnect: a new session counts from 0.
     page.click("close")
     page.wait_state(r"Closed( \(100[05]\))?")
-    assert not page.enabled("reset") and not page.enabled("close") and not page.enabled("send")
+    for name in ("reset", "close", "send"):
+        assert not page.enabled(name)
     assert page.enabled("reconnect")
     closed_at = page.text("count")
     page.click("reconnect")

@@ -1,4 +1,4 @@
-"""Programs that the tests start, and the test server among them, with waiting on what they print."""
+"""Programs that the tests start, the test server among them, and waiting on what they print."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ class Program:
             bufsize=1,
             cwd=cwd,
         )
-        assert self.process.stdout and self.process.stderr
+        assert self.process.stdout
+        assert self.process.stderr
         self.out = Lines(self.process.stdout)
         self.err = Lines(self.process.stderr)
 
@@ -115,7 +116,9 @@ class TheTestServer(Program):
 
     def __init__(self, *options: str) -> None:
         # Not from the tree: there the package without its built core might be found first.
-        super().__init__([sys.executable, "-m", "libwebsockets.testserver", "--port", "0", *options])
+        super().__init__(
+            [sys.executable, "-m", "libwebsockets.testserver", "--port", "0", *options]
+        )
         self.url = self.out.wait(r"http://\S+/").group()
         self.port = int(self.url.rstrip("/").rpartition(":")[2])
 
