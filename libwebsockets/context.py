@@ -25,6 +25,8 @@ from .constants import (
     LWS_CALLBACK_SEND,
     LWS_CLOSE_STATUS_NORMAL,
     LWS_CLOSE_STATUS_UNEXPECTED_CONDITION,
+    LWS_SEND_BUFFER_POST_PADDING,
+    LWS_SEND_BUFFER_PRE_PADDING,
     libwebsocket_callback_reasons,
 )
 from .request import Reply, Request, check_request, log_refusal
@@ -250,9 +252,11 @@ class libwebsocket_context:
         if wsi is None:
             return
         payload = lib.lws_message(self._c, number)
-        exporter = ffi.buffer(payload, length)
+        # With the room around it, so that the message and its slices can be written back in place.
+        first = LWS_SEND_BUFFER_PRE_PADDING
+        exporter = ffi.buffer(payload - first, first + length + LWS_SEND_BUFFER_POST_PADDING)
         unused = sys.getrefcount(exporter)
-        in_ = memoryview(exporter)
+        in_ = memoryview(exporter)[first : first + length]
         outcome = self._call(wsi, LWS_CALLBACK_RECEIVE, in_, length)
         self._conclude(wsi, outcome)
         kept = False

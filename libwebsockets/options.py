@@ -138,7 +138,7 @@ def settings_from_options(options: Options) -> Settings:
         else:
             limits[name] = _checked(name, limit.default, limit)
     if given:
-        raise TypeError(f"unknown option {sorted(given)[0]!r}")
+        raise TypeError(f"unknown option {min(given)!r}")
     return Settings(host, ssl_context, origins, hosts, subprotocols, limits)
 
 

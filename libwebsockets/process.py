@@ -31,7 +31,7 @@ STATUS_INTERRUPTED = 130
 STATUS_FAILED = 1
 
 
-class NotServing(Exception):
+class NotServingError(Exception):
     """Why the child cannot serve: an event word and a cause, for the parent to log."""
 
     def __init__(self, word: str, cause: str) -> None:
@@ -49,7 +49,7 @@ def run(arguments: Arguments, listeners: list[socket], life: int, ready: int) ->
     try:
         try:
             server = _prepare(arguments, listeners, life, ready)
-        except NotServing as reason:
+        except NotServingError as reason:
             os.write(ready, f"{reason.word}\n{reason.cause}".encode("utf-8", "replace"))
         else:
             os.write(ready, READY)
@@ -84,18 +84,20 @@ def _prepare(arguments: Arguments, listeners: list[socket], life: int, ready: in
     try:
         privileges.drop(arguments.gid, arguments.uid)
     except privileges.PrivilegesError as error:
-        raise NotServing("privileges-failed", str(error)) from error
+        raise NotServingError("privileges-failed", str(error)) from error
     if (arguments.gid, arguments.uid) != (-1, -1):
         log.event(
             logging.INFO, "privileges-dropped", gid=os.getgid(), uid=os.getuid(), pid=os.getpid()
         )
     context = service.make_context(arguments, listeners)
     if context is None:
-        raise NotServing("context-failed", "the server process has no context; see its own log")
+        raise NotServingError(
+            "context-failed", "the server process has no context; see its own log"
+        )
     try:
         return _Server(context, arguments.settings.shutdown_grace, life)
     except OSError as error:
-        raise NotServing("context-failed", error.strerror or str(error)) from error
+        raise NotServingError("context-failed", error.strerror or str(error)) from error
 
 
 def _open_stdio() -> None:
@@ -156,6 +158,8 @@ class _Server:
         self.grace = grace
         self.requests = 0  # to stop: the first gracefully, the next at once
         self.status = 0
+        self.cause = "a callback asked for it"
+        self.parent = os.getppid()
         self.life = life
         self.wakeup, wakeup_write = os.pipe()
         os.set_blocking(self.wakeup, False)
@@ -174,7 +178,7 @@ class _Server:
         while not self.requests:
             context._round(SUPPRESSED_WAIT_MS if log.suppressed else -1)
             self._look_up()
-        log.event(logging.INFO, "shutdown", pid=os.getpid())
+        log.event(logging.INFO, "shutdown", pid=os.getpid(), cause=self.cause)
         lib.lws_stop(context._c)
         deadline = time.monotonic() + self.grace
         while self.requests == 1 and lib.lws_connections(context._c):
@@ -186,6 +190,8 @@ class _Server:
         if lib.lws_connections(context._c):
             lib.lws_abort_all(context._c)
             context._round(0)
+        if os.getppid() != self.parent:
+            log.event(logging.WARNING, "parent-died", pid=os.getpid(), parent=self.parent)
         log.report_suppressed(final=True)
         return self.status
 
@@ -205,7 +211,7 @@ class _Server:
     def _parent_left(self) -> None:
         """The life pipe has no writer any more: the parent has closed it, or has died."""
         self.context._watch(self.life, 0, WATCH_LIFE, self._parent_left)
-        log.event(logging.INFO, "parent-died", pid=os.getpid())
+        self.cause = "the life pipe is closed"
         self.requests += 1
 
     def _signalled(self) -> None:
@@ -213,7 +219,8 @@ class _Server:
             while os.read(self.wakeup, 512):
                 pass
 
-    def _stop_signal(self, number: int, frame: FrameType | None) -> None:
+    def _stop_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.cause = signal.Signals(number).name
         self.requests += 1
         if self.requests > 1 and self.context._dispatching:
             # A callback that may never return.
