@@ -22,6 +22,7 @@ Callback = Callable[
 ]
 
 PROTOCOLS = (76, 7, 8, 13)  # the oldest protocol version to accept, oldest first
+PORT_MAX = 65535
 USER_AREA_MAX = 2**31 - 1
 
 
@@ -55,6 +56,8 @@ def check_arguments(
     TypeError or ValueError, with the number that was wrong, for what a compiler would have refused.
     """
     port = _int("port", port)
+    if not 0 <= port <= PORT_MAX:
+        raise ValueError(f"port must be from 0 to {PORT_MAX}, not {port}")
     protocol = _int("protocol", protocol)
     user_area_size = _int("user_area_size", user_area_size)
     if not 0 <= user_area_size <= USER_AREA_MAX:

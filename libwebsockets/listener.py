@@ -24,9 +24,6 @@ def open_listeners(port: int, host: str | None, backlog: int) -> list[socket.soc
     free one, the same for all. The caller owns the sockets. Returns None, with one ERROR line with
     the errno, if any address cannot be had.
     """
-    if not 0 <= port <= 65535:
-        _failed(port, host, OSError(errno.EINVAL, "the port is not from 0 to 65535"))
-        return None
     try:
         addresses = _addresses(port, host)
     except OSError as error:
