@@ -32,6 +32,11 @@ enum lws_field {
     ...
 };
 
+enum lws_version {
+    LWS_VERSION_HTTP, LWS_VERSION_HYBI7, LWS_VERSION_HYBI8, LWS_VERSION_RFC6455, LWS_VERSION_HIXIE76,
+    ...
+};
+
 enum lws_method { LWS_METHOD_GET, LWS_METHOD_HEAD, ... };
 
 struct lws_request {

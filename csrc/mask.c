@@ -16,20 +16,20 @@ void lws_mask_plain(uint8_t *data, size_t len, const uint8_t key[4], size_t phas
 }
 
 /* The key as it meets the first byte, twice: any multiple of four bytes further it is the same. */
-static uint64_t turn_key(const uint8_t key[4], size_t phase) {
-    uint8_t turned[8];
-    uint64_t word;
+static inline uint64_t turn_key(const uint8_t key[4], size_t phase) {
+    unsigned by = 8u * (unsigned)(phase & 3);
+    uint32_t word;
 
-    for (size_t i = 0; i < 8; i++)
-        turned[i] = key[(phase + i) & 3];
-    memcpy(&word, turned, sizeof word);
-    return word;
+    memcpy(&word, key, sizeof word);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = word << by | word >> (-by & 31);
+#else
+    word = word >> by | word << (-by & 31);
+#endif
+    return word | (uint64_t)word << 32;
 }
 
 static inline void mask_short(uint8_t *data, size_t len, uint64_t key) {
-    uint8_t bytes[8];
-    uint32_t half;
-
 #if defined(__x86_64__)
     __m128i wide = _mm_set1_epi64x((long long)key);
 
@@ -46,19 +46,22 @@ static inline void mask_short(uint8_t *data, size_t len, uint64_t key) {
         word ^= key;
         memcpy(data, &word, sizeof word);
     }
-    memcpy(bytes, &key, sizeof bytes);
     if (len >= 4) {
-        uint32_t word;
+        uint32_t word, half = (uint32_t)key;
 
-        memcpy(&half, bytes, sizeof half);
         memcpy(&word, data, sizeof word);
         word ^= half;
         memcpy(data, &word, sizeof word);
         data += 4;
         len -= 4;
     }
-    for (size_t i = 0; i < len; i++)
-        data[i] ^= bytes[i];
+    if (len) {
+        uint8_t bytes[sizeof key];
+
+        memcpy(bytes, &key, sizeof bytes);
+        for (size_t i = 0; i < len; i++)
+            data[i] ^= bytes[i];
+    }
 }
 
 #if defined(__x86_64__)

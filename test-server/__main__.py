@@ -116,7 +116,7 @@ def address(host: str | None, port: int) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the server until Ctrl-C or SIGTERM; returns the exit status: 0, or 1 after a log line."""
+    """Runs the server until Ctrl-C or SIGTERM. Returns the exit status: 0, or 1 after an error."""
     options = arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)

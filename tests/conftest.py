@@ -1,4 +1,4 @@
-"""Fixtures of all tests: servers in processes of their own, free ports, skips that name a package."""
+"""Fixtures of all tests: server processes, free ports, skips that name a missing package."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+
 from support.row import Batch, Row
 from support.server import FAST, Server
 from support.server import free_port as find_free_port
@@ -25,7 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """serve(app, **options) -> a running Server, ended when the test ends.
 
-    app: a callback defined at the top level of a file, or the name of one in support/apps.py. options:
+    app: a callback defined at the top level of a file, or the name of one in support/apps.py.
+    options:
     those of libwebsocket_create_server, and port, protocol, user_area_size, uid, gid, env.
     """
     servers: list[Server] = []

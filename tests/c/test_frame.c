@@ -129,7 +129,7 @@ static void test_encode(void) {
         uint8_t *payload = guard_begin(NULL, expected) + expected;
         CHECK(lws_frame_encode(payload, length, 0xc1) == expected);
         CHECK(memcmp(payload - expected, guard_end(NULL, expected), expected) == 0);
-        CHECK(payload[0 - expected] == 0xc1);
+        CHECK(*(payload - expected) == 0xc1);
     }
     uint8_t hello[4];
     lws_frame_header(hello, 256, 0x82); /* RFC 6455, section 5.7 */

@@ -28,6 +28,8 @@ static const struct row rows[] = {
     {BYTES("\r\n" GET HOST "\r\n"), SERVED},
     {BYTES("\r\n\r\n" GET HOST "\r\n"), SERVED},
     {BYTES("\r\n\r\n\r\n" GET HOST "\r\n"), LWS_FAULT_HTTP_BAD_REQUEST_LINE},
+    {BYTES("\r\n\r\n\r\n"), LWS_FAULT_HTTP_BAD_REQUEST_LINE},
+    {BYTES("\r\n\r\n\r"), -1},
     /* HTTP-07 */
     {BYTES("GET / HTTP/1.1\nHost: h\n\n"), LWS_FAULT_HTTP_BAD_LINE_END},
     {BYTES("GET / HTTP/1.1\rHost: h\r\r"), LWS_FAULT_HTTP_BAD_LINE_END},
@@ -65,6 +67,7 @@ static const struct row rows[] = {
     {BYTES(GET "Host: a b\r\n\r\n"), LWS_FAULT_HTTP_BAD_HOST},
     {BYTES(GET "Host: ../../etc\r\n\r\n"), LWS_FAULT_HTTP_BAD_HOST},
     {BYTES(GET "Host: ..\r\n\r\n"), LWS_FAULT_HTTP_BAD_HOST},
+    {BYTES(GET "Host: a..b\r\n\r\n"), LWS_FAULT_HTTP_BAD_HOST},
     {BYTES(GET "Host: u@h\r\n\r\n"), LWS_FAULT_HTTP_BAD_HOST},
     {BYTES(GET "Host: h:\r\n\r\n"), SERVED},
     {BYTES(GET "Host: h:65535\r\n\r\n"), SERVED},

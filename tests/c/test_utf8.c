@@ -162,6 +162,26 @@ static void test_in_blocks(void) {
     CHECK(wrong == 0);
 }
 
+/* A code point that breaks off anywhere, in front of blocks of ASCII alone. */
+static void test_broken_off(void) {
+    static const uint8_t points[][4] = {{0xc2, 0x80},
+                                        {0xdf, 0xbf},
+                                        {0xe0, 0xa0, 0x80},
+                                        {0xed, 0x9f, 0xbf},
+                                        {0xf0, 0x90, 0x80, 0x80},
+                                        {0xf4, 0x8f, 0xbf, 0xbf}};
+    uint8_t text[400];
+
+    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
+        for (size_t have = 1; have < (i < 2 ? 2 : i < 4 ? 3 : 4); have++)
+            for (size_t at = 0; at < 200; at++) {
+                memset(text, 'a', sizeof text);
+                memcpy(text + at, points[i], have);
+                CHECK(lws_utf8(0, text, sizeof text) == LWS_UTF8_INVALID);
+                CHECK(kind(lws_utf8(0, text, at + have)) == 2);
+            }
+}
+
 static size_t put(uint8_t *out, uint32_t point) {
     if (point < 0x80) {
         out[0] = (uint8_t)point;
@@ -250,6 +270,7 @@ int main(void) {
     test_final();
     test_exhaustively();
     test_in_blocks();
+    test_broken_off();
     test_random();
     test_cuts();
     return check_report();

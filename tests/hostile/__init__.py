@@ -1,1 +1,1 @@
-"""The catalogue of hostile inputs and faults as tests: one file a section, the row's ID in each name."""
+"""The catalogue of hostile inputs as tests: one file a section, the row's ID in each name."""

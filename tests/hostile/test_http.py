@@ -264,7 +264,8 @@ def test_HTTP_19_versions(row: Row) -> None:
         row.ways(request(first=first), refused(505))
     for first in (
         b"GET / HTTP/1.1x", b"GET / http/1.1", b"GET /", b"GET / ", b"GET  / HTTP/1.1",
-        b"GET /  HTTP/1.1", b"GET / HTTP/1.1 ", b"GET / HTTP/11", b"GET / HTTP/1,1", b"GET\t/ HTTP/1.1",
+        b"GET /  HTTP/1.1", b"GET / HTTP/1.1 ", b"GET / HTTP/11", b"GET / HTTP/1,1",
+        b"GET\t/ HTTP/1.1",
     ):  # fmt: skip
         row.ways(request(first=first), refused(400))
     no_callback(row)
@@ -346,7 +347,9 @@ def client_hello() -> bytes:
 def test_HTTP_23_other_protocols_and_noise(row: Row) -> None:
     row.expect("http-bad-request-line")
     row.allow("http-method", "http-bad-line-end", "handshake-timeout", "http-bad-header")
-    sslv2 = bytes.fromhex("802e0100020015000000100100800200800300800400800500800600400700c0") + bytes(16)
+    sslv2 = bytes.fromhex(
+        "802e0100020015000000100100800200800300800400800500800600400700c0"
+    ) + bytes(16)
     for data in (client_hello(), sslv2, b"SSH-2.0-OpenSSH_9.2p1\r\n", bytes(1000)):
         with row.connect() as client:
             reply = client.send(data).rest()
@@ -365,7 +368,11 @@ def test_HTTP_24_terminal_codes_and_formats_in_the_log(row: Row) -> None:
     row.expect("http-bad-header")
     row.allow("http-bad-target", "http-bad-request-line")
     escape = b"\x1b[31mred\x1b]0;title\x07"
-    for data in (get(b"/" + escape), get("/", ("User-Agent", escape)), get("/", ("Origin", escape))):
+    for data in (
+        get(b"/" + escape),
+        get("/", ("User-Agent", escape)),
+        get("/", ("Origin", escape)),
+    ):
         row.ways(data, refused(400))
     row.connect().send(upgrade("/echo", ("Origin", escape))).refused(400)
     no_callback(row)

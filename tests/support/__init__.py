@@ -1,1 +1,1 @@
-"""What the tests share: a client of raw sockets, real server processes, the checks after each row."""
+"""What the tests share: a raw client, real server processes, the checks after each row."""

@@ -97,7 +97,9 @@ def hostile(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> Any:
             session.count += 1
             libwebsocket_write(wsi, str(session.count), len(str(session.count)), LWS_WRITE_TEXT)
         elif uri == "/flood":
-            session.count += libwebsocket_write(wsi, kept.setdefault("block", b"x" * 65536), 65536, 0) == 0
+            session.count += (
+                libwebsocket_write(wsi, kept.setdefault("block", b"x" * 65536), 65536, 0) == 0
+            )
     elif reason == LWS_CALLBACK_HTTP:
         return _http(wsi, uri)
     elif reason == LWS_CALLBACK_ESTABLISHED:
@@ -118,7 +120,7 @@ def hostile(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> Any:
 
 
 def _record(wsi: Any, reason: int, session: Any, uri: str, in_: Any, length: int) -> None:
-    """Reports the callback, and whatever breaks the rule "once ESTABLISHED, once CLOSED, then nothing"."""
+    """Reports the callback, and what breaks "ESTABLISHED once, CLOSED once, then nothing"."""
     global _numbers
     if session.state & CLOSED:
         emit("VIOLATION", what=f"{_name(reason)} after CLOSED", uri=uri[:200])
@@ -221,8 +223,8 @@ def command(wsi: Any, session: Any, in_: Any, order: dict[str, Any]) -> Any:
         kept["wsi"] = wsi
         kept["view"] = in_
         kept["derived"] = in_[1:3]
-        kept["copy"] = bytes(in_)
-        return kept["copy"].hex()
+        kept["copy"] = bytes(in_[:64])
+        return None
     if do == "use-view":
         return {"view": _view("view"), "derived": _view("derived"), "copy": kept["copy"].hex()}
     if do == "use-wsi":
@@ -239,7 +241,9 @@ def command(wsi: Any, session: Any, in_: Any, order: dict[str, Any]) -> Any:
         return _fork(order["way"])
     if do == "subprocess":
         listing = "import os; print(len(os.listdir('/proc/self/fd')))"
-        ran = subprocess.run([sys.executable, "-c", listing], capture_output=True, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", listing], capture_output=True, check=True, close_fds=False
+        )
         return int(ran.stdout)
     if do == "sleep":
         time.sleep(order["seconds"])

@@ -32,7 +32,9 @@ class JsonLines(logging.Handler):
             "name": record.name,
             "pid": record.process,
             "message": record.getMessage(),
-            "exception": record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None,
+            "exception": record.exc_info[0].__name__
+            if record.exc_info and record.exc_info[0]
+            else None,
         }
         os.write(2, json.dumps(line).encode() + b"\n")
 

@@ -1,7 +1,8 @@
 """A WebSocket and HTTP client of raw sockets that can send anything, right or wrong.
 
-Nothing here comes from the code under test: keys and digests are computed by hashlib, frames are built
-and read bit by bit from RFC 6455 (section 5.2) and from draft-hixie-thewebsocketprotocol-76.
+Nothing here comes from the code under test: keys and digests are computed by hashlib, frames
+are built and read bit by bit from RFC 6455 (section 5.2) and
+from draft-hixie-thewebsocketprotocol-76.
 """
 
 from __future__ import annotations
@@ -17,14 +18,13 @@ import struct
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Optional, Union
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([\x20-\x7e]*)")
 
-Field = tuple[Union[str, bytes], Union[str, bytes]]
+Field = tuple[str | bytes, str | bytes]
 
 
 def accept_key(key: bytes) -> bytes:
@@ -215,7 +215,7 @@ class Client:
     port: int
     host: str = "127.0.0.1"
     timeout: float = 5.0
-    rcvbuf: Optional[int] = None
+    rcvbuf: int | None = None
     buffer: bytearray = field(default_factory=bytearray)
     ended: str = ""  # "eof" or "reset"
     send_failed: bool = False
@@ -234,6 +234,10 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "sock"):  # a connection that nobody holds any more ends
+            self.sock.close()
 
     @property
     def name(self) -> str:
@@ -419,7 +423,7 @@ class Client:
         return got
 
     def failed(self, *codes: int) -> Frame:
-        """The fixed form of a WebSocket failure: one Close of those codes, short ASCII reason, EOF."""
+        """The fixed form of a failure: one Close of those codes, a short ASCII reason, EOF."""
         got = self.frame()
         while got.opcode == PONG:
             got = self.frame()

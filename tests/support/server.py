@@ -64,7 +64,7 @@ def resident(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of the process so far, by the scheduler's own count (nanoseconds, not clock ticks)."""
+    """CPU time of the process so far: the scheduler's nanoseconds, finer than clock ticks."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -248,5 +248,3 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.reap()
-
-

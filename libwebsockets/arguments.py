@@ -1,0 +1,112 @@
+"""The arguments that libwebsocket_create_server and libwebsocket_create_context have in common."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import log, privileges
+from .constants import libwebsocket_callback_reasons
+from .options import Options, Settings, settings_from_options
+from .wsi import libwebsocket
+
+__all__ = ["Arguments", "Callback", "check_arguments"]
+
+Callback = Callable[
+    [libwebsocket, libwebsocket_callback_reasons, memoryview | None, memoryview | None, int],
+    int | None,
+]
+
+PROTOCOLS = (76, 7, 8, 13)  # the oldest protocol version to accept, oldest first
+USER_AREA_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Checked arguments of a server."""
+
+    port: int
+    callback: Callback
+    protocol: int
+    user_area_size: int
+    gid: int
+    uid: int
+    settings: Settings
+
+
+def check_arguments(
+    port: int,
+    callback: Callback | None,
+    protocol: int,
+    user_area_size: int,
+    ssl_cert_filepath: str | os.PathLike[str] | None,
+    ssl_private_key_filepath: str | os.PathLike[str] | None,
+    gid: int,
+    uid: int,
+    options: Options,
+) -> Arguments | None:
+    """Checks everything that can be checked before a socket is opened.
+
+    Returns None, with one ERROR line that names the cause, for what C answers with -1. Raises
+    TypeError or ValueError, with the number that was wrong, for what a compiler would have refused.
+    """
+    port = _int("port", port)
+    protocol = _int("protocol", protocol)
+    user_area_size = _int("user_area_size", user_area_size)
+    if not 0 <= user_area_size <= USER_AREA_MAX:
+        raise ValueError(f"user_area_size must be from 0 to {USER_AREA_MAX}, not {user_area_size}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, not {type(callback).__name__}")
+    settings = settings_from_options(options)
+    try:
+        privileges.check_ids(gid, uid)
+    except privileges.PrivilegesError as error:
+        log.event(logging.ERROR, "privileges-failed", cause=str(error))
+        return None
+    if callback is None:
+        log.event(logging.ERROR, "callback-missing", cause="the callback is None")
+        return None
+    if protocol not in PROTOCOLS:
+        log.event(
+            logging.ERROR, "protocol-unsupported", protocol=protocol, cause="not 76, 7, 8 or 13"
+        )
+        return None
+    if not _plain(ssl_cert_filepath, ssl_private_key_filepath, settings):
+        return None
+    return Arguments(port, callback, protocol, user_area_size, gid, uid, settings)
+
+
+def _plain(
+    ssl_cert_filepath: str | os.PathLike[str] | None,
+    ssl_private_key_filepath: str | os.PathLike[str] | None,
+    settings: Settings,
+) -> bool:
+    """Whether the server is to be unencrypted: the one place where TLS is decided upon.
+
+    As in 2010, a certificate or a key alone does not ask for TLS.
+    """
+    for name, path in (
+        ("ssl_cert_filepath", ssl_cert_filepath),
+        ("ssl_private_key_filepath", ssl_private_key_filepath),
+    ):
+        if path is not None and not isinstance(path, str | os.PathLike):
+            raise TypeError(f"{name} must be a path or None, not {type(path).__name__}")
+    if settings.ssl_context is None and (
+        ssl_cert_filepath is None or ssl_private_key_filepath is None
+    ):
+        return True
+    log.event(logging.ERROR, "tls-config", cause="this version does not speak TLS yet")
+    return False
+
+
+def _int(name: str, value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not bool")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None

@@ -1,0 +1,531 @@
+"""The context: the Python half of the round, connections and their handles."""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from socket import socket
+from typing import Any
+
+from . import log
+from ._core import ffi, lib
+from .arena import Arena
+from .arguments import Arguments, Callback
+from .constants import (
+    LWS_CALLBACK_CLOSED,
+    LWS_CALLBACK_ESTABLISHED,
+    LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION,
+    LWS_CALLBACK_HTTP,
+    LWS_CALLBACK_RECEIVE,
+    LWS_CALLBACK_SEND,
+    LWS_CLOSE_STATUS_NORMAL,
+    LWS_CLOSE_STATUS_UNEXPECTED_CONDITION,
+    LWS_SEND_BUFFER_POST_PADDING,
+    LWS_SEND_BUFFER_PRE_PADDING,
+    libwebsocket_callback_reasons,
+)
+from .request import Reply, Request, check_request, log_refusal
+from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert
+
+__all__ = ["libwebsocket_context"]
+
+EVENT = struct.Struct("=HHIII")  # struct lws_event
+BINARY: int = lib.LWS_EVENT_BINARY
+SEND: int = lib.LWS_EVENT_SEND
+BINARY_BUFFER: int = lib.LWS_EVENT_BINARY_BUFFER
+REQUEST: int = lib.LWS_EVENT_REQUEST
+CLOSED: int = lib.LWS_EVENT_CLOSED
+GONE: int = lib.LWS_EVENT_GONE
+FAULT: int = lib.LWS_EVENT_FAULT
+WATCH: int = lib.LWS_EVENT_WATCH
+HTTP: int = lib.LWS_VERSION_HTTP
+
+FAULTS = [ffi.string(lib.lws_fault_event(fault)).decode() for fault in range(lib.LWS_FAULT_COUNT)]
+FAULT_LEVELS = {
+    "http-eof-in-head": logging.DEBUG,
+    "ws-abnormal": logging.DEBUG,
+    "handshake-timeout": logging.INFO,
+    "close-timeout": logging.INFO,
+}
+
+# What became of a callback.
+GO_ON, REFUSED, RAISED, INTERRUPTED = range(4)
+ZERO = 0
+NOTHING = object()  # stands for in_ while there is none: no buffer is identical to it
+
+_contexts: weakref.WeakSet[libwebsocket_context] = weakref.WeakSet()
+
+
+class libwebsocket_context:
+    """A server in the calling process: its connections, its listeners, its epoll descriptor.
+
+    Made by libwebsocket_create_context; owned by the thread that made it. ``port`` is the port
+    that it listens on, ``fileno()`` what another loop can watch.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_arena",
+        "_c",
+        "_callback",
+        "_closing_handles",
+        "_destroy",
+        "_dispatching",
+        "_events",
+        "_foreign",
+        "_handles",
+        "_in",
+        "_in_length",
+        "_in_offset",
+        "_interrupt",
+        "_peer_text",
+        "_reply",
+        "_settings",
+        "_user_area_size",
+        "_warn",
+        "_watched",
+        "port",
+    )
+
+    def __init__(self, arguments: Arguments, port: int) -> None:
+        settings = arguments.settings
+        self.port = port
+        self._callback: Callback = arguments.callback
+        self._settings = settings
+        self._user_area_size = arguments.user_area_size
+        self._warn = settings.callback_warn
+        self._arena = Arena()
+        self._c: Any = _create(settings.limits, arguments.protocol, self._arena)
+        room = lib.lws_events_room(self._c) * EVENT.size
+        self._events = memoryview(ffi.buffer(lib.lws_events(self._c), room))
+        self._peer_text = ffi.new("char[]", lib.LWS_PEER_SIZE)
+        # The handle of each slot; None too once a close was asked for, so that the rest of the
+        # round's messages are passed over by the one comparison that the loop makes anyway.
+        self._handles: list[libwebsocket | None] = []
+        self._closing_handles: dict[int, libwebsocket] = {}
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._in: object = NOTHING  # the message that the callback is handling
+        self._in_offset = 0
+        self._in_length = 0
+        self._reply: Reply | None = None
+        self._interrupt: BaseException | None = None
+        self._dispatching = False
+        self._destroy = False
+        self._foreign = False  # this is a forked copy
+        _contexts.add(self)
+
+    def fileno(self) -> int:
+        """The epoll descriptor: readable whenever libwebsocket_service has work, timers included.
+
+        To be watched for reading, not to be read from or closed. Raises ValueError once destroyed.
+        """
+        if self._c is None:
+            raise ValueError("the context has been destroyed")
+        descriptor: int = lib.lws_fileno(self._c)
+        return descriptor
+
+    def __repr__(self) -> str:
+        state = f"port {self.port}" if self._c is not None else "destroyed"
+        return f"<libwebsocket_context {state}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "_c", None) is not None:
+            lib.lws_context_destroy(self._c)
+
+    # ---- The round ----
+
+    def _round(self, timeout_ms: int) -> int:
+        """One round. Returns the number of events, or an error of the core.
+
+        What a KeyboardInterrupt or SystemExit asked for is in _interrupt afterwards: the rest of
+        the round's events are handled first.
+        """
+        count: int = lib.lws_service(self._c, timeout_ms)
+        if count > 0:
+            began = time.monotonic()
+            events = EVENT.iter_unpack(self._events[: count * EVENT.size])
+            self._dispatching = True
+            while not self._dispatch_all(events):
+                pass
+            self._dispatching = False
+            self._in = NOTHING
+            took = time.monotonic() - began
+            if took > self._warn:
+                log.event(logging.WARNING, "callback-slow", seconds=round(took, 3), events=count)
+            if self._arena.referenced():
+                self._renew_arena()
+        if log.suppressed:
+            log.report_suppressed()
+        return count
+
+    def _dispatch_all(self, events: Iterator[tuple[Any, ...]]) -> bool:
+        try:
+            self._dispatch(events)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # A signal handler's, between two callbacks.
+            self._interrupt = self._interrupt or error
+        except Exception as error:
+            # No memory for a view, say. The event is lost, the server is not.
+            log.event(logging.ERROR, "event-failed", error=error)
+        else:
+            return True
+        return False
+
+    def _dispatch(self, events: Iterator[tuple[Any, ...]]) -> None:
+        """Hands each event of a round to the callback. Every line here is paid for each message."""
+        handles = self._handles
+        callback = self._callback
+        arena = self._arena.view
+        for kind, code, slot, offset, length in events:
+            if kind <= BINARY:
+                wsi = handles[slot]
+                if wsi is None:
+                    continue
+                in_ = arena[offset : offset + length]
+                self._in = in_
+                self._in_offset = offset
+                self._in_length = length
+                user = wsi._user
+                try:
+                    result = callback(
+                        wsi,
+                        LWS_CALLBACK_RECEIVE,
+                        None if user is None else memoryview(user),
+                        in_,
+                        length,
+                    )
+                    if result is not None and result is not ZERO:
+                        self._settle(wsi, result)
+                except BaseException as error:
+                    self._failed(wsi, LWS_CALLBACK_RECEIVE, error)
+                try:
+                    in_.release()
+                except BufferError:
+                    continue  # somebody looks at it still: _renew_arena leaves him the memory
+            elif kind == SEND:
+                wsi = handles[slot]
+                if wsi is not None:
+                    user = wsi._user
+                    try:
+                        result = callback(
+                            wsi,
+                            LWS_CALLBACK_SEND,
+                            None if user is None else memoryview(user),
+                            None,
+                            0,
+                        )
+                        if result is not None and result is not ZERO:
+                            self._settle(wsi, result)
+                    except BaseException as error:
+                        self._failed(wsi, LWS_CALLBACK_SEND, error)
+            elif not self._foreign:
+                self._in = NOTHING
+                self._rare(kind, code, slot, offset, length)
+
+    def _rare(self, kind: int, code: int, slot: int, offset: int, length: int) -> None:
+        """Every event but a small message and SEND."""
+        if kind <= BINARY_BUFFER:
+            self._large(slot, offset, length)
+        elif kind == REQUEST:
+            self._request(slot, offset)
+        elif kind == CLOSED:
+            self._closed(slot, code, offset, length)
+        elif kind == GONE:
+            wsi = self._take_handle(slot)
+            if wsi is not None:
+                make_inert(wsi)
+        elif kind == FAULT:
+            self._log_fault(slot, offset)
+        elif kind == WATCH:
+            watcher = self._watched.get(slot)
+            if watcher is not None:
+                watcher()
+
+    def _large(self, slot: int, number: int, length: int) -> None:
+        """A message in a buffer of its own, which goes to whoever keeps a view of it."""
+        wsi = self._handles[slot]
+        if wsi is None:
+            return
+        payload = lib.lws_message(self._c, number)
+        # With the room around it, so that the message and its slices can be written back in place.
+        first = LWS_SEND_BUFFER_PRE_PADDING
+        exporter = ffi.buffer(payload - first, first + length + LWS_SEND_BUFFER_POST_PADDING)
+        unused = sys.getrefcount(exporter)
+        in_ = memoryview(exporter)[first : first + length]
+        outcome = self._call(wsi, LWS_CALLBACK_RECEIVE, in_, length)
+        self._conclude(wsi, outcome)
+        kept = False
+        try:
+            in_.release()
+        except BufferError:
+            kept = True
+        if kept or sys.getrefcount(exporter) > unused:
+            lib.lws_message_keep(self._c, number)
+            weakref.finalize(exporter, lib.lws_message_free, payload).atexit = False
+
+    def _renew_arena(self) -> None:
+        """After a round in which somebody kept a view: nobody may see the next round's bytes."""
+        lib.lws_flush(self._c)  # what is queued may still lie in the arena
+        before = self._arena.view  # the memory lives until the core has let go of it
+        self._arena.renew()
+        lib.lws_set_arena(self._c, self._arena.pointer)
+        del before
+
+    # ---- Callbacks other than the loop's ----
+
+    def _call(
+        self,
+        wsi: libwebsocket,
+        reason: libwebsocket_callback_reasons,
+        in_: memoryview | None = None,
+        length: int = 0,
+    ) -> int:
+        """Calls the callback; what it raises is logged here. Returns GO_ON, REFUSED, …"""
+        user = wsi._user
+        try:
+            result = self._callback(
+                wsi, reason, None if user is None else memoryview(user), in_, length
+            )
+            return REFUSED if asks_to_close(result) else GO_ON
+        except BaseException as error:
+            return self._raised(wsi, reason, error)
+
+    def _raised(
+        self, wsi: libwebsocket, reason: libwebsocket_callback_reasons, error: BaseException
+    ) -> int:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self._interrupt = self._interrupt or error
+            return INTERRUPTED
+        log.event(
+            logging.ERROR, "callback-error", self._peer(wsi._slot), reason=reason.name, error=error
+        )
+        return RAISED
+
+    def _settle(self, wsi: libwebsocket, result: object) -> None:
+        """The callback of a message or of SEND has returned something."""
+        if asks_to_close(result):
+            self._conclude(wsi, REFUSED)
+
+    def _failed(
+        self, wsi: libwebsocket, reason: libwebsocket_callback_reasons, error: BaseException
+    ) -> None:
+        """The callback of a message or of SEND has raised."""
+        self._conclude(wsi, self._raised(wsi, reason, error))
+
+    def _conclude(self, wsi: libwebsocket, outcome: int) -> None:
+        """Closes a session whose callback did not say to go on."""
+        if outcome == REFUSED:
+            code = LWS_CLOSE_STATUS_NORMAL
+        elif outcome == RAISED:
+            code = LWS_CLOSE_STATUS_UNEXPECTED_CONDITION
+        else:
+            return  # an interrupt stops the server, with a close code of its own
+        if wsi._slot != NO_SLOT:
+            lib.lws_close(self._c, wsi._slot, code, ffi.NULL, 0)
+            self._closing(wsi)
+
+    def _closing(self, wsi: libwebsocket) -> None:
+        """No message and no SEND any more for a connection; only its CLOSED."""
+        slot = wsi._slot
+        if self._handles[slot] is wsi:
+            self._handles[slot] = None
+            self._closing_handles[slot] = wsi
+
+    def _take_handle(self, slot: int) -> libwebsocket | None:
+        """The handle of a connection that has ended; the slot has none any more."""
+        wsi = self._closing_handles.pop(slot, None)
+        if slot < len(self._handles):
+            if wsi is None:
+                wsi = self._handles[slot]
+            self._handles[slot] = None
+        return wsi
+
+    def _closed(self, slot: int, code: int, offset: int, length: int) -> None:
+        wsi = self._take_handle(slot)
+        if wsi is None:
+            return
+        wsi.close_code = code
+        reason = self._arena.view[offset : offset + length] if length else None
+        self._call(wsi, LWS_CALLBACK_CLOSED, reason, length)
+        make_inert(wsi)
+        if reason is not None:
+            try:
+                reason.release()
+            except BufferError:
+                return  # as for in_
+
+    # ---- Requests ----
+
+    def _request(self, slot: int, version: int) -> None:
+        """Answers a request: it must be refused, upgraded or replied to in its round."""
+        request = Request(self._c, slot)
+        refusal, subprotocol = check_request(request, version, self._settings)
+        if refusal is not None:
+            log_refusal(self._peer(slot), refusal)
+            lib.lws_refuse(self._c, slot, refusal.status, False)
+            return
+        wsi = self._handle(slot)
+        reply = self._reply = Reply(wsi, request)
+        try:
+            if version == HTTP:
+                self._http(wsi, reply)
+            else:
+                self._upgrade(wsi, reply, subprotocol)
+        finally:
+            self._reply = None
+
+    def _handle(self, slot: int) -> libwebsocket:
+        """The handle of a slot, made if there is none, with user memory of its own for the
+        request.
+        """
+        handles = self._handles
+        if slot >= len(handles):
+            handles.extend([None] * (slot + 1 - len(handles)))
+        user = bytearray(self._user_area_size) if self._user_area_size else None
+        wsi = handles[slot]
+        if wsi is None:
+            wsi = handles[slot] = libwebsocket(self, slot, user)
+        else:
+            wsi._user = user
+        return wsi
+
+    def _http(self, wsi: libwebsocket, reply: Reply) -> None:
+        slot = wsi._slot
+        outcome = self._call(wsi, LWS_CALLBACK_HTTP)
+        if reply.refused:
+            if outcome != GO_ON:
+                lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
+        elif reply.written:
+            lib.lws_reply_end(self._c, slot, outcome == GO_ON and reply.reusable)
+        elif outcome == GO_ON:
+            lib.lws_refuse(self._c, slot, 404, True)
+        elif outcome == REFUSED:
+            lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
+        else:
+            lib.lws_refuse(self._c, slot, 500, False)
+
+    def _upgrade(self, wsi: libwebsocket, reply: Reply, subprotocol: bytes | None) -> None:
+        slot = wsi._slot
+        outcome = self._call(wsi, LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
+        if self._handles[slot] is not wsi or reply.refused:
+            return  # it was closed or answered in the callback
+        if reply.written:
+            lib.lws_reply_end(self._c, slot, False)
+            return
+        if outcome != GO_ON:
+            lib.lws_refuse(self._c, slot, 403 if outcome == REFUSED else 500, False)
+            return
+        name = ffi.NULL if subprotocol is None else subprotocol
+        error = lib.lws_upgrade(self._c, slot, name, len(subprotocol or b""), ffi.NULL, 0)
+        if error != 0:
+            cause = CAUSES.get(error, f"error {error}")
+            log.event(logging.WARNING, "upgrade-failed", self._peer(slot), cause=cause)
+            lib.lws_refuse(self._c, slot, 500, False)
+            return
+        self._reply = None
+        self._conclude(wsi, self._call(wsi, LWS_CALLBACK_ESTABLISHED))
+
+    # ---- The rest ----
+
+    def _peer(self, slot: int) -> str:
+        """The peer of a slot as "IP:PORT", "-" if there is none."""
+        if slot == NO_SLOT or lib.lws_peer(self._c, slot, self._peer_text) < 0:
+            return "-"
+        peer: str = ffi.string(self._peer_text).decode()
+        return peer
+
+    def _log_fault(self, slot: int, fault: int) -> None:
+        word = FAULTS[fault] if fault < len(FAULTS) else "unknown"
+        log.event(
+            FAULT_LEVELS.get(word, logging.WARNING),
+            word,
+            self._peer(slot),
+            status=lib.lws_fault_status(fault) or None,
+            code=lib.lws_fault_close_code(fault) or None,
+        )
+
+    def _watch(self, descriptor: int, events: int, number: int, ready: Callable[[], None]) -> None:
+        """Calls ready() in a round whenever one of the EPOLL* bits is ready on a descriptor."""
+        error = lib.lws_watch(self._c, descriptor, events, number)
+        if error < 0:
+            raise OSError(-error, os.strerror(-error))
+        self._watched[number] = ready
+
+    def _listen(self, listeners: list[socket]) -> None:
+        """Hands listening sockets to the core, which closes them."""
+        for listening in listeners:
+            error = lib.lws_listen(self._c, listening.fileno())
+            if error < 0:
+                raise OSError(-error, os.strerror(-error))
+            listening.detach()
+
+    def _close_down(self) -> None:
+        """Resets what is open, delivers each CLOSED, and frees everything."""
+        if self._foreign:
+            self._c = None  # the owner's memory and sockets; the copy's end with the copy
+            return
+        lib.lws_stop(self._c)
+        lib.lws_abort_all(self._c)
+        self._round(0)
+        for wsi in [*self._handles, *self._closing_handles.values()]:
+            if wsi is not None:
+                make_inert(wsi)
+        self._handles.clear()
+        self._closing_handles.clear()
+        c, self._c = self._c, None
+        self._events.release()
+        lib.lws_context_destroy(c)
+
+    def _abandon(self) -> None:
+        """This is a forked copy of the process that owns the context: it serves nothing."""
+        self._foreign = True
+        self._handles[:] = [None] * len(self._handles)
+        self._closing_handles.clear()
+
+
+def asks_to_close(result: object) -> bool:
+    """What a callback's return value says. Raises TypeError for what is no int and not None."""
+    if result is None:
+        return False
+    if not isinstance(result, int):
+        raise TypeError(f"the callback must return an int or None, not {type(result).__name__}")
+    return result != 0
+
+
+def _create(limits: dict[str, int], protocol: int, arena: Arena) -> Any:
+    options = ffi.new("struct lws_options *")
+    options.head.request_line = limits["max_request_line"]
+    options.head.header_line = limits["max_header_line"]
+    options.head.headers = limits["max_headers"]
+    options.head.head = limits["max_head"]
+    options.oldest = protocol
+    for name in (
+        "max_message",
+        "max_send_buffer",
+        "max_connections",
+        "keepalive_requests",
+        "handshake_timeout",
+        "keepalive_timeout",
+        "send_timeout",
+        "close_timeout",
+        "linger_timeout",
+        "send_interval",
+    ):
+        setattr(options, name, limits[name])
+    context = lib.lws_context_create(options, arena.pointer)
+    if context == ffi.NULL:
+        raise OSError(ffi.errno, os.strerror(ffi.errno))
+    return context
+
+
+def _abandon_all() -> None:
+    for context in _contexts:
+        context._abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

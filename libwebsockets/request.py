@@ -1,0 +1,213 @@
+"""Requests: what is checked before any callback, and whether a reply leaves the connection
+usable.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from . import log, negotiation
+from ._core import ffi, lib
+from .buffers import Payload
+from .options import Settings
+from .wsi import libwebsocket
+
+__all__ = ["Refusal", "Reply", "Request", "check_request"]
+
+VERSION_HTTP: int = lib.LWS_VERSION_HTTP
+VERSION_HIXIE76: int = lib.LWS_VERSION_HIXIE76
+DRAFT_VERSIONS = (lib.LWS_VERSION_HYBI7, lib.LWS_VERSION_HYBI8)
+HEAD_SEARCHED = 65536  # bytes of an application's reply in which its head must end
+
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
+LENGTH = re.compile(rb"[0-9]{1,18}")
+
+
+class Request:
+    """A request that is being answered: its head, as bytes of the connection, valid in the
+    round.
+    """
+
+    __slots__ = ("_head", "_request")
+
+    def __init__(self, context: Any, slot: int) -> None:
+        self._request = lib.lws_request(context, slot)
+        self._head = lib.lws_request_head(context, slot)
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the method is HEAD: a reply has no body."""
+        return bool(self._request.kind == lib.LWS_METHOD_HEAD)
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection may be used again, as far as the request says."""
+        return bool(self._request.keep_alive)
+
+    @property
+    def minor(self) -> int:
+        """0 for HTTP/1.0, 1 for later ones."""
+        return int(self._request.minor)
+
+    def field(self, field: int) -> bytes:
+        """The first value of one of the core's fields (enum lws_field); empty if absent."""
+        return self._slice(self._request.field[field])
+
+    def count(self, field: int) -> int:
+        """How many fields of that name there are, up to 255."""
+        return int(self._request.count[field])
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of a field name, in order."""
+        cursor = ffi.new("uint32_t *")
+        value = ffi.new("struct lws_slice *")
+        found = []
+        while lib.lws_head_field(self._head, self._request, name, len(name), cursor, value):
+            found.append(self._slice(value))
+        return found
+
+    def host(self) -> bytes:
+        """The host that is asked for: of an absolute target, else of the Host field (RFC 9112,
+        3.2.2).
+        """
+        target = self._slice(self._request.target)
+        scheme, separator, rest = target.partition(b"://")
+        if separator and b"/" not in scheme:
+            return re.split(rb"[/?]", rest, maxsplit=1)[0]
+        return self.field(lib.LWS_FIELD_HOST)
+
+    def _slice(self, part: Any) -> bytes:
+        return bytes(ffi.buffer(self._head + part.offset, part.length))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is refused: the HTTP status, the event word and the value that was wrong."""
+
+    status: int
+    word: str
+    value: bytes
+
+
+def check_request(
+    request: Request, version: int, settings: Settings
+) -> tuple[Refusal | None, bytes | None]:
+    """Holds a request against the options, before any callback.
+
+    version is enum lws_version. Returns a refusal or None, and the subprotocol to echo or None:
+    hosts → 421 (RFC 9110, section 15.5.20); for an upgrade origins → 403 (RFC 6455, section 4.2.2),
+    subprotocols and the syntax of extensions → 400.
+    """
+    if settings.hosts is not None:
+        host = request.host()
+        if not negotiation.host_allowed(host, settings.hosts):
+            return Refusal(421, "http-bad-host", host), None
+    if version == VERSION_HTTP:
+        return None, None
+    if settings.origins is not None:
+        origins = request.values(b"Origin") if request.count(lib.LWS_FIELD_ORIGIN) else []
+        single = len(origins) <= 1
+        if version in DRAFT_VERSIONS and request.count(lib.LWS_FIELD_WS_ORIGIN):
+            draft = request.values(b"Sec-WebSocket-Origin")
+            single = single and len(draft) == 1
+            origins = origins + draft
+        if not single or not negotiation.origin_allowed(origins, settings.origins):
+            return Refusal(403, "ws-origin", b", ".join(origins)), None
+    values = []
+    if request.count(lib.LWS_FIELD_WS_PROTOCOL):
+        values = request.values(b"Sec-WebSocket-Protocol")
+    offered = negotiation.parse_subprotocols(values, version == VERSION_HIXIE76)
+    if offered is None:
+        return Refusal(400, "ws-protocol", b", ".join(values)), None
+    known, chosen = negotiation.select_subprotocol(offered, settings.subprotocols)
+    if not known:
+        return Refusal(400, "ws-protocol", b", ".join(offered)), None
+    if version != VERSION_HIXIE76 and request.count(lib.LWS_FIELD_WS_EXTENSIONS):
+        for value in request.values(b"Sec-WebSocket-Extensions"):
+            if not negotiation.extensions_valid(value):
+                return Refusal(400, "ws-extension", value), None
+    return None, chosen
+
+
+class Reply:
+    """What the application has written as the reply to the request in hand.
+
+    A raw reply (LWS_WRITE_HTTP) leaves the connection usable only if its end can be told: its
+    first write holds the whole head, with a Content-Length that the body then matches, or a status
+    without a body.
+    """
+
+    __slots__ = ("_body", "_expected", "complete", "refused", "request", "written", "wsi")
+
+    def __init__(self, wsi: libwebsocket, request: Request) -> None:
+        self.wsi = wsi
+        self.request = request
+        self.written = False
+        self.complete = False  # libwebsockets_serve_http_file has given the whole reply
+        self.refused = False  # the core has given a whole error reply
+        self._expected: int | None = None
+        self._body = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether bytes may be added."""
+        return not (self.complete or self.refused)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the next request may follow on the connection."""
+        return self.complete or (self._expected is not None and self._body == self._expected)
+
+    def record(self, payload: Payload) -> None:
+        """Takes note of bytes that were written; they are only read."""
+        if self.written:
+            self._body += payload.length
+            return
+        self.written = True
+        memory = ffi.cast("char *", payload.address)
+        start = bytes(ffi.buffer(memory, min(payload.length, HEAD_SEARCHED)))
+        head, end, _ = start.partition(b"\r\n\r\n")
+        if end:
+            self._body = payload.length - len(head) - len(end)
+            self._expected = expected_body(head, self.request.is_head)
+
+
+def expected_body(head: bytes, to_head: bool) -> int | None:
+    """Bytes of body that a reply announces (RFC 9112, section 6.3); None if it ends with the
+    connection.
+
+    head is without its last line end. None as well for what cannot be taken apart, says close, or
+    is an interim (1xx) reply.
+    """
+    status_line, *lines = head.split(b"\r\n")
+    status = STATUS_LINE.fullmatch(status_line)
+    if status is None or status[2].startswith(b"1"):
+        return None
+    lengths = []
+    connection: set[bytes] = set()
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        if not colon or name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            lengths.append(value)
+        elif name == b"connection":
+            connection.update(token.strip(b" \t").lower() for token in value.split(b","))
+    if b"close" in connection or (status[1] == b"0" and b"keep-alive" not in connection):
+        return None
+    if to_head or status[2] in (b"204", b"304"):
+        return 0
+    if len(lengths) != 1 or LENGTH.fullmatch(lengths[0]) is None:
+        return None
+    return int(lengths[0])
+
+
+def log_refusal(peer: str, refusal: Refusal) -> None:
+    """One line for a request that the options refuse."""
+    log.event(
+        logging.WARNING, refusal.word, peer, status=refusal.status, value=bytes(refusal.value)
+    )

@@ -1,0 +1,257 @@
+"""The connection handle and the functions on it."""
+
+from __future__ import annotations
+
+import logging
+import operator
+from typing import TYPE_CHECKING, Any
+
+from . import log
+from ._core import ffi, lib
+from .buffers import find_payload, libwebsocket_buffer
+from .constants import LWS_CLOSE_STATUS_NORMAL, LWS_WRITE_HTTP
+
+if TYPE_CHECKING:
+    from .context import libwebsocket_context
+
+__all__ = [
+    "libwebsocket",
+    "libwebsocket_close_reason",
+    "libwebsocket_get_uri",
+    "libwebsocket_write",
+]
+
+NO_SLOT: int = lib.LWS_NO_SLOT
+HTTP = int(LWS_WRITE_HTTP)
+ERROR_FULL: int = lib.LWS_ERROR_FULL
+ERROR_STATE: int = lib.LWS_ERROR_STATE
+ERROR_UTF8: int = lib.LWS_ERROR_UTF8
+ERROR_CLOSED: int = lib.LWS_ERROR_CLOSED
+
+CAUSES = {
+    ERROR_CLOSED: "the connection is closed or closing",
+    ERROR_FULL: "max_send_buffer would be exceeded",
+    ERROR_UTF8: "the text is not UTF-8",
+    lib.LWS_ERROR_BINARY76: "hixie-76 has no binary messages",
+    ERROR_STATE: "not now: HTTP bytes on a WebSocket, or the reverse, or no request to answer",
+    lib.LWS_ERROR_ARGUMENT: "an argument that the core refuses",
+    lib.LWS_ERROR_MEMORY: "out of memory",
+    lib.LWS_ERROR_THREAD: "called from a thread that does not own the context",
+    lib.LWS_ERROR_PROCESS: "called from a forked copy of the process that owns the context",
+    lib.LWS_ERROR_CLOSE_CODE: "a close code that must not be sent",
+}
+
+VERSIONS = {
+    lib.LWS_VERSION_HTTP: "HTTP",
+    lib.LWS_VERSION_HYBI7: "version 7",
+    lib.LWS_VERSION_HYBI8: "version 8",
+    lib.LWS_VERSION_RFC6455: "version 13",
+    lib.LWS_VERSION_HIXIE76: "hixie-76",
+}
+
+_write = lib.lws_write
+_write_arena = lib.lws_write_arena
+
+
+class libwebsocket:
+    """A connection, handed to the callback; opaque. It may be kept, compared and hashed.
+
+    After LWS_CALLBACK_CLOSED it is inert: every function refuses it, and it never names another
+    connection. ``close_code`` is None until then, and from then on the code of the peer's Close
+    frame: 1005 if that had none, 1006 if there was no Close (RFC 6455, section 7.4.1).
+    """
+
+    __slots__ = ("__weakref__", "_context", "_slot", "_user", "close_code")
+
+    def __init__(self, context: libwebsocket_context, slot: int, user: bytearray | None) -> None:
+        self._context = context
+        self._slot = slot
+        self._user = user
+        self.close_code: int | None = None
+
+    def __repr__(self) -> str:
+        if self._slot == NO_SLOT:
+            return "<libwebsocket closed>"
+        version = VERSIONS.get(lib.lws_version(self._context._c, self._slot), "unknown version")
+        return f"<libwebsocket {peer_name(self)} {version}>"
+
+
+def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> int:
+    """Sends a message, or bytes of an HTTP reply.
+
+    :param wsi: the connection.
+    :param buf: points at the payload: a ``memoryview`` slice over anything writable (bytearray,
+        ctypes or numpy array), ``ctypes.byref(array, offset)`` or a ctypes pointer, a cffi
+        pointer, ``in_`` or a slice of it, or a ``libwebsocket_buffer``, which is the fastest.
+        Before the payload there are LWS_SEND_BUFFER_PRE_PADDING (12) bytes, after it
+        LWS_SEND_BUFFER_POST_PADDING (1): the frame's header and trailer are written there, in
+        place, and the payload's own bytes are not changed. The memory is the caller's, and is the
+        caller's again when this returns. A read-only object (bytes, ``c_char_p``) and a str have
+        no room and are copied, which is slower.
+    :param len: bytes of the payload; for a str characters, sent as UTF-8. It may be 0.
+    :param protocol: LWS_WRITE_TEXT, LWS_WRITE_BINARY, or LWS_WRITE_HTTP: as it is, no padding
+        needed.
+    :returns: 0 if all of it is taken: sent, or queued until the peer reads. -1 if nothing of it
+        will be sent, with one line in the log: the connection is closed or closing,
+        ``max_send_buffer`` would be exceeded, the text is not UTF-8, binary on hixie-76, no
+        memory, wrong thread or process, HTTP bytes on a WebSocket or a message on what is none.
+        Never half a message.
+    :raises TypeError: for arguments of wrong types.
+    :raises ValueError: with the number that is wrong, and nothing written: a negative len or one
+        beyond the buffer, a protocol that is none of the three, padding that Python can see to be
+        missing. Of bare pointers (ctypes and cffi pointers) it cannot see the bounds: as in C, the
+        room is the caller's duty.
+
+    Frames: RFC 6455, section 5; draft-ietf-hybi-thewebsocketprotocol-00, section 5.3.
+    """
+    try:
+        context = wsi._context
+        if buf is context._in and 0 <= len <= context._in_length:
+            result = _write_arena(context._c, wsi._slot, context._in_offset, len, protocol)
+        elif (
+            type(buf) is libwebsocket_buffer
+            and 0 <= len <= buf.size
+            and protocol != HTTP
+            and wsi._slot != NO_SLOT
+        ):
+            result = _write(context._c, wsi._slot, buf._address, len, protocol)
+        else:
+            return _write_any(wsi, buf, len, protocol)
+    except (AttributeError, OverflowError):
+        return _write_any(wsi, buf, len, protocol)
+    return 0 if result == 0 else _write_refused(wsi, len, protocol, result)
+
+
+def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
+    """libwebsocket_write for every kind of buffer, with every check."""
+    _check_wsi(wsi)
+    length = _index("len", length)
+    protocol = _index("protocol", protocol)
+    if not 0 <= protocol <= HTTP:
+        raise ValueError(f"protocol must be 0, 1 or 2, not {protocol}")
+    context = wsi._context
+    try:
+        payload = find_payload(buf, length, padded=protocol != HTTP)
+    except UnicodeEncodeError:
+        return _write_refused(wsi, length, protocol, ERROR_UTF8)
+    if wsi._slot == NO_SLOT:
+        return _write_refused(wsi, length, protocol, ERROR_CLOSED)
+    reply = context._reply
+    if protocol == HTTP and (reply is None or reply.wsi is not wsi or not reply.open):
+        return _write_refused(wsi, length, protocol, _state(wsi))
+    if payload.copy:
+        memory = ffi.cast("uint8_t *", payload.address)
+        result = lib.lws_write_copy(context._c, wsi._slot, memory, payload.length, protocol)
+    else:
+        result = _write(context._c, wsi._slot, payload.address, payload.length, protocol)
+    if result != 0:
+        return _write_refused(wsi, payload.length, protocol, result)
+    if reply is not None and protocol == HTTP:
+        reply.record(payload)
+    return 0
+
+
+def _state(wsi: libwebsocket) -> int:
+    """The error of HTTP bytes that answer no request: of the thread or process, else of the
+    state.
+    """
+    version: int = lib.lws_version(wsi._context._c, wsi._slot)
+    return version if version < 0 else ERROR_STATE
+
+
+def _write_refused(wsi: libwebsocket, length: int, protocol: int, error: int) -> int:
+    """Logs why a write returns -1."""
+    if error == lib.LWS_ERROR_ARGUMENT and not 0 <= protocol <= HTTP:
+        raise ValueError(f"protocol must be 0, 1 or 2, not {protocol}")
+    word = "send-overflow" if error == ERROR_FULL else "write-refused"
+    level = logging.INFO if error == ERROR_CLOSED else logging.WARNING
+    return refuse(wsi, level, word, error, length=length)
+
+
+def libwebsocket_get_uri(wsi: libwebsocket) -> str | None:
+    """The path with its query, as the client sent it, not decoded: ``/demo?a=%20b``.
+
+    Of the request that the callback is answering, or of the one that opened the session (the
+    request target of RFC 9112, section 3.2, without scheme and authority). The str is a copy.
+
+    Returns None, with a line in the log, on an inert handle, without a request, from another thread
+    and in a forked copy. Raises TypeError if wsi is no ``libwebsocket``.
+    """
+    _check_wsi(wsi)
+    if wsi._slot != NO_SLOT:
+        length = ffi.new("size_t *")
+        uri = lib.lws_uri(wsi._context._c, wsi._slot, length)
+        if uri != ffi.NULL:
+            # The core takes only ASCII in a target.
+            return bytes(ffi.buffer(uri, length[0])).decode("latin-1")
+        refuse(wsi, logging.WARNING, "uri-refused", _state(wsi))
+    else:
+        refuse(wsi, logging.INFO, "uri-refused", ERROR_CLOSED)
+    return None
+
+
+def libwebsocket_close_reason(
+    wsi: libwebsocket, code: int = LWS_CLOSE_STATUS_NORMAL, reason: bytes | str = b""
+) -> int:
+    """Begins the closing handshake of a connection, from any callback (RFC 6455, section 7).
+
+    Everything written before leaves first; LWS_CALLBACK_CLOSED comes when the peer has answered or
+    ``close_timeout`` is over, and LWS_CALLBACK_RECEIVE and _SEND come no more. On a connection
+    that is no session yet it closes once what was written has left.
+
+    :param code: 1000 to 1003, 1007 to 1014 or 3000 to 4999 (sections 7.4.1 and 7.4.2). hixie-76 has
+        no codes: it gets its closing frame.
+    :param reason: UTF-8, only read; more than 123 bytes are cut at the end of a code point.
+    :returns: 0, also if the connection is closing already; -1 with a line in the log for a code
+        that must not be sent, a reason that is not UTF-8, an inert handle, a wrong thread or
+        process.
+    :raises TypeError: for arguments of wrong types.
+    """
+    _check_wsi(wsi)
+    code = _index("code", code)
+    if isinstance(reason, str):
+        try:
+            reason = reason.encode()
+        except UnicodeEncodeError:
+            return refuse(wsi, logging.WARNING, "close-refused", ERROR_UTF8)
+    elif not isinstance(reason, bytes):
+        reason = bytes(memoryview(reason))
+    if wsi._slot == NO_SLOT:
+        return refuse(wsi, logging.INFO, "close-refused", ERROR_CLOSED)
+    if not 0 <= code <= 0xFFFF:
+        return refuse(wsi, logging.WARNING, "close-refused", lib.LWS_ERROR_CLOSE_CODE, code=code)
+    result = lib.lws_close(wsi._context._c, wsi._slot, code, reason, len(reason))
+    if result != 0:
+        return refuse(wsi, logging.WARNING, "close-refused", result, code=code)
+    wsi._context._closing(wsi)
+    return 0
+
+
+def refuse(wsi: libwebsocket, level: int, word: str, error: int, **fields: log.Value | None) -> int:
+    """Logs one line with the cause of an error of the core, and returns -1."""
+    cause = CAUSES.get(error, f"error {error}")
+    log.event(level, word, peer_name(wsi), error=None, **fields, cause=cause)
+    return -1
+
+
+def peer_name(wsi: libwebsocket) -> str:
+    """The peer as "IP:PORT", "-" if it is not known (any more)."""
+    return "-" if wsi._slot == NO_SLOT else wsi._context._peer(wsi._slot)
+
+
+def make_inert(wsi: libwebsocket) -> None:
+    """Takes the connection from a handle, for good."""
+    wsi._slot = NO_SLOT
+    wsi._user = None
+
+
+def _check_wsi(wsi: object) -> None:
+    if not isinstance(wsi, libwebsocket):
+        raise TypeError(f"wsi must be a libwebsocket, not {type(wsi).__name__}")
+
+
+def _index(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
