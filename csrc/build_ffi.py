@@ -7,6 +7,7 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 SOURCES = [
+    # the codec
     "fault",
     "digest",
     "mask",
@@ -14,10 +15,12 @@ SOURCES = [
     "frame",
     "http",
     "handshake",
-    "listener",
+    # the service
+    "api",
     "buffer",
     "connection",
     "frames",
+    "listener",
     "output",
     "queue",
     "receive",

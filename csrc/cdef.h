@@ -5,6 +5,8 @@
 #define LWS_ARENA_SIZE ...
 #define LWS_PEER_SIZE ...
 #define LWS_NO_SLOT ...
+#define LWS_PIECE_NOT_FIRST ...
+#define LWS_PIECE_NOT_FINAL ...
 #define LWS_UTF8_COMPLETE ...
 #define LWS_UTF8_INVALID ...
 #define LWS_ACCEPT_LENGTH ...
@@ -84,6 +86,9 @@ enum lws_event_kind {
     LWS_EVENT_GONE,
     LWS_EVENT_FAULT,
     LWS_EVENT_WATCH,
+    LWS_EVENT_WRITABLE,
+    LWS_EVENT_PONG,
+    LWS_EVENT_COMPRESSED,
     ...
 };
 
@@ -99,6 +104,9 @@ struct lws_options {
     uint32_t close_timeout;
     uint32_t linger_timeout;
     uint32_t send_interval;
+    uint32_t ping_interval;
+    uint32_t pong_timeout;
+    uint32_t rx_fragments;
     int oldest;
     ...;
 };
@@ -148,7 +156,8 @@ const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *lengt
 int lws_version(struct lws_context *context, uint32_t slot);
 int lws_peer(struct lws_context *context, uint32_t slot, char *text);
 int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,
-                size_t protocol_length, const char *extensions, size_t extensions_length);
+                size_t protocol_length, const char *extensions, size_t extensions_length,
+                bool compressed);
 int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep_alive);
 int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive);
 int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t offset,
@@ -163,6 +172,11 @@ int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const u
               size_t length);
 int lws_abort(struct lws_context *context, uint32_t slot);
 int64_t lws_queued(struct lws_context *context, uint32_t slot);
+int lws_broadcast(struct lws_context *context, uintptr_t payload, size_t length, int protocol);
+int lws_want_writable(struct lws_context *context, uint32_t slot);
+int lws_rx_flow_control(struct lws_context *context, uint32_t slot, bool enable);
+int64_t lws_latency(struct lws_context *context, uint32_t slot);
+int lws_wake_in(struct lws_context *context, int ms);
 int lws_stop(struct lws_context *context);
 int lws_abort_all(struct lws_context *context);
 uint32_t lws_connections(const struct lws_context *context);

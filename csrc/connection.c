@@ -132,7 +132,7 @@ void lws_reap(struct lws_context *context) {
         struct libwebsocket *wsi = lws_at(context, *link);
 
         /* Still in a list, or its end not yet reported: later. */
-        if (wsi->handle || wsi->pending || wsi->flushing || wsi->late) {
+        if (wsi->handle || wsi->pending || wsi->flushing || wsi->late || wsi->writing) {
             link = &wsi->next_end;
             continue;
         }
@@ -213,6 +213,41 @@ void lws_report_ends(struct lws_context *context) {
     }
 }
 
+void lws_tell_writable(struct lws_context *context, struct libwebsocket *wsi) {
+    struct lws_list *list = &context->writable;
+
+    if (wsi->writing) {
+        return;
+    }
+    wsi->writing = 1;
+    wsi->next_writable = LWS_NO_SLOT;
+    if (list->last == LWS_NO_SLOT) {
+        list->first = wsi->slot;
+    } else {
+        lws_at(context, list->last)->next_writable = wsi->slot;
+    }
+    list->last = wsi->slot;
+}
+
+void lws_report_writable(struct lws_context *context) {
+    struct lws_list *list = &context->writable;
+
+    while (list->first != LWS_NO_SLOT && context->event_count + LWS_READY < LWS_EVENTS) {
+        struct libwebsocket *wsi = lws_at(context, list->first);
+
+        list->first = wsi->next_writable;
+        if (list->first == LWS_NO_SLOT) {
+            list->last = LWS_NO_SLOT;
+        }
+        wsi->writing = 0;
+        /* Blocked again since: told when that is over. */
+        if (wsi->state == LWS_STATE_OPEN && wsi->want_writable && !lws_blocked(wsi)) {
+            wsi->want_writable = 0;
+            lws_event(context, LWS_EVENT_WRITABLE, wsi->slot, 0, 0);
+        }
+    }
+}
+
 void lws_die(struct lws_context *context, struct libwebsocket *wsi, bool reset) {
     if (wsi->state == LWS_STATE_DEAD || wsi->state == LWS_STATE_FREE) {
         return;
@@ -280,9 +315,8 @@ static void next_request(struct lws_context *context, struct libwebsocket *wsi) 
     }
 }
 
-/* Input that was kept aside while the peer did not read its replies. */
-static void go_on_reading(struct lws_context *context, struct libwebsocket *wsi) {
-    if (wsi->stash) {
+void lws_go_on_reading(struct lws_context *context, struct libwebsocket *wsi) {
+    if (wsi->stash && !wsi->rx_off) {
         lws_pend(context, wsi);
     }
 }
@@ -310,12 +344,15 @@ void lws_drained(struct lws_context *context, struct libwebsocket *wsi) {
     case LWS_STATE_CLOSING:
         lws_interest(context, wsi, 1);
         lws_deadline_set(context, wsi, LWS_DEADLINE_CLOSE);
-        go_on_reading(context, wsi);
+        lws_go_on_reading(context, wsi);
         break;
     case LWS_STATE_OPEN:
-        lws_interest(context, wsi, 1);
+        lws_interest(context, wsi, wsi->rx_off ? 0 : 1);
+        if (wsi->want_writable) {
+            lws_tell_writable(context, wsi);
+        }
         lws_output_waiting_pong(context, wsi);
-        go_on_reading(context, wsi);
+        lws_go_on_reading(context, wsi);
         break;
     case LWS_STATE_HEAD:
     case LWS_STATE_REPLY:
@@ -326,8 +363,7 @@ void lws_drained(struct lws_context *context, struct libwebsocket *wsi) {
     }
 }
 
-/* The request has its answer: what it took of the stash goes. */
-static void release_request(struct libwebsocket *wsi) {
+void lws_release_request(struct libwebsocket *wsi) {
     wsi->request = 0;
     if (wsi->head_size) {
         lws_stash_take(wsi, wsi->head_size);
@@ -335,8 +371,8 @@ static void release_request(struct libwebsocket *wsi) {
     }
 }
 
-static void end_reply(struct lws_context *context, struct libwebsocket *wsi, bool keep_alive) {
-    release_request(wsi);
+void lws_end_reply(struct lws_context *context, struct libwebsocket *wsi, bool keep_alive) {
+    lws_release_request(wsi);
     wsi->keep = wsi->keep && keep_alive;
     wsi->state = LWS_STATE_DRAIN;
     if (!wsi->queue && !wsi->gather_first) {
@@ -357,10 +393,10 @@ void lws_refuse_request(struct lws_context *context, struct libwebsocket *wsi, i
     }
     memcpy(room, text, size);
     if (keep) {
-        end_reply(context, wsi, true);
+        lws_end_reply(context, wsi, true);
         return;
     }
-    release_request(wsi);
+    lws_release_request(wsi);
     lws_finish(context, wsi, LWS_DEADLINE_LINGER);
 }
 
@@ -377,214 +413,4 @@ void lws_fail(struct lws_context *context, struct libwebsocket *wsi, int fault) 
     }
     lws_end(context, wsi, 1006, 0, 0);
     lws_finish(context, wsi, LWS_DEADLINE_CLOSE);
-}
-
-/* ---- what the application calls ------------------------------------------------------------- */
-
-/* The connection that the application names, or NULL with the error. */
-static struct libwebsocket *named(struct lws_context *context, uint32_t slot, int *error) {
-    struct libwebsocket *wsi = NULL;
-
-    *error = lws_foreign(context);
-    if (!*error) {
-        wsi = lws_find(context, slot);
-        if (!wsi || !wsi->handle || wsi->late) {
-            wsi = NULL;
-            *error = LWS_ERROR_CLOSED;
-        }
-    }
-    return wsi;
-}
-
-static struct lws_handed_request *handed(struct lws_context *context, uint32_t slot) {
-    int error;
-    struct libwebsocket *wsi = named(context, slot, &error);
-
-    return wsi && wsi->state == LWS_STATE_REPLY && wsi->request
-               ? &context->requests[wsi->request - 1]
-               : NULL;
-}
-
-const struct lws_request *lws_request(struct lws_context *context, uint32_t slot) {
-    struct lws_handed_request *request = handed(context, slot);
-
-    return request ? &request->request : NULL;
-}
-
-const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot) {
-    struct lws_handed_request *request = handed(context, slot);
-
-    return request ? request->head : NULL;
-}
-
-const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length) {
-    struct lws_handed_request *request = handed(context, slot);
-
-    *length = 0;
-    if (request) {
-        *length = request->request.uri.length;
-        return request->head + request->request.uri.offset;
-    }
-    /* A connection that has died in this round keeps its URI for its CLOSED. */
-    if (lws_foreign(context) || slot >= context->slots || !lws_at(context, slot)->uri) {
-        return NULL;
-    }
-    *length = lws_at(context, slot)->uri->length;
-    return lws_at(context, slot)->uri->bytes;
-}
-
-int lws_version(struct lws_context *context, uint32_t slot) {
-    int error;
-    struct libwebsocket *wsi = named(context, slot, &error);
-
-    return wsi ? wsi->version : error;
-}
-
-int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,
-                size_t protocol_length, const char *extensions, size_t extensions_length) {
-    int error;
-    struct libwebsocket *wsi = named(context, slot, &error);
-
-    if (!wsi) {
-        return error;
-    }
-
-    struct lws_handed_request *handed_request = handed(context, slot);
-
-    if (!handed_request || handed_request->request.version == LWS_VERSION_HTTP) {
-        return LWS_ERROR_STATE;
-    }
-
-    const struct lws_request *request = &handed_request->request;
-    const uint8_t *head = handed_request->head;
-    struct lws_handshake_extra extra = {protocol, protocol_length, extensions, extensions_length,
-                                        wsi->secure};
-
-    if (protocol_length > 4096 || extensions_length > 4096) {
-        return LWS_ERROR_ARGUMENT;
-    }
-
-    uint32_t most = 512 + request->field[LWS_FIELD_HOST].length +
-                    request->field[LWS_FIELD_ORIGIN].length + request->uri.length +
-                    (uint32_t)(protocol_length + extensions_length);
-    struct lws_uri *uri = malloc(sizeof *uri + request->uri.length);
-
-    if (!uri) {
-        return LWS_ERROR_MEMORY;
-    }
-
-    uint8_t *room = lws_output_room(context, wsi, most);
-
-    if (!room) {
-        free(uri);
-        return LWS_ERROR_MEMORY;
-    }
-
-    ptrdiff_t size = lws_handshake_reply(
-        head, request, request->version == LWS_VERSION_HIXIE76 ? head + request->key3 : NULL,
-        &extra, room, most);
-
-    lws_output_trim(context, wsi, size < 0 ? most : most - (uint32_t)size);
-    if (size < 0) {
-        free(uri);
-        return LWS_ERROR_ARGUMENT;
-    }
-    uri->length = request->uri.length;
-    memcpy(uri->bytes, head + request->uri.offset, uri->length);
-    wsi->uri = uri;
-    wsi->version = request->version;
-    release_request(wsi);
-    wsi->state = LWS_STATE_OPEN;
-    wsi->session = 1;
-    context->established++;
-    memset(&wsi->in, 0, sizeof wsi->in);
-    lws_deadline_clear(context, wsi, 0);
-    if (wsi->stash) {
-        lws_pend(context, wsi);
-    }
-    return 0;
-}
-
-int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep_alive) {
-    int error;
-    struct libwebsocket *wsi = named(context, slot, &error);
-
-    if (!wsi) {
-        return error;
-    }
-    if (wsi->state != LWS_STATE_REPLY) {
-        return LWS_ERROR_STATE;
-    }
-    lws_refuse_request(context, wsi, status, keep_alive);
-    return 0;
-}
-
-int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive) {
-    int error;
-    struct libwebsocket *wsi = named(context, slot, &error);
-
-    if (!wsi) {
-        return error;
-    }
-    if (wsi->state != LWS_STATE_REPLY) {
-        return LWS_ERROR_STATE;
-    }
-    end_reply(context, wsi, keep_alive);
-    return 0;
-}
-
-int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const uint8_t *reason,
-              size_t length) {
-    int error;
-    struct libwebsocket *wsi = named(context, slot, &error);
-
-    if (!wsi) {
-        return error;
-    }
-    switch ((enum lws_state)wsi->state) {
-    case LWS_STATE_OPEN:
-        error = lws_output_close(context, wsi, code, reason, length);
-        if (!error) {
-            wsi->state = LWS_STATE_CLOSING;
-        }
-        return error;
-    case LWS_STATE_REPLY:
-        end_reply(context, wsi, false);
-        return 0;
-    case LWS_STATE_DRAIN:
-        wsi->keep = 0;
-        return 0;
-    case LWS_STATE_HEAD:
-        lws_finish(context, wsi, LWS_DEADLINE_LINGER);
-        return 0;
-    case LWS_STATE_CLOSING:
-    case LWS_STATE_FINISH:
-    case LWS_STATE_LINGER:
-    case LWS_STATE_FREE:
-    case LWS_STATE_DEAD:
-        break;
-    }
-    return 0;
-}
-
-int lws_abort(struct lws_context *context, uint32_t slot) {
-    int error;
-    struct libwebsocket *wsi = named(context, slot, &error);
-
-    if (!wsi) {
-        return error;
-    }
-    lws_die(context, wsi, true);
-    return 0;
-}
-
-int64_t lws_queued(struct lws_context *context, uint32_t slot) {
-    int error;
-    struct libwebsocket *wsi = named(context, slot, &error);
-
-    return wsi ? (int64_t)wsi->queued : error;
-}
-
-uint32_t lws_connections(const struct lws_context *context) {
-    return context->live;
 }

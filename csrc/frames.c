@@ -7,30 +7,45 @@
 
 #include <string.h>
 
-static void hand_over(struct lws_context *context, struct libwebsocket *wsi, bool binary,
-                      const uint8_t *payload, uint32_t length) {
-    lws_event(context, binary ? LWS_EVENT_BINARY : LWS_EVENT_TEXT, wsi->slot,
-              (uint32_t)(payload - context->arena), length);
+/* The kind of event for the message begun, in the arena or (2) in a buffer. */
+static unsigned kind_of(const struct libwebsocket *wsi, unsigned place) {
+    return place + (wsi->opcode == LWS_OPCODE_BINARY) +
+           (wsi->compressed ? (unsigned)LWS_EVENT_COMPRESSED : 0);
 }
 
-/* The message in wsi->message is whole; place is where an empty one may be said to lie. */
+static void hand_over(struct lws_context *context, struct libwebsocket *wsi, unsigned kind,
+                      const uint8_t *payload, uint32_t length) {
+    lws_event(context, kind, wsi->slot, (uint32_t)(payload - context->arena), length);
+}
+
+/*
+ * The message in wsi->message, or the present piece of it, is whole; final: it is the last. place
+ * is where an empty one may be said to lie.
+ */
 static void hand_over_buffer(struct lws_context *context, struct libwebsocket *wsi,
-                             const uint8_t *place) {
+                             const uint8_t *place, bool final) {
     struct lws_buffer *message = wsi->message;
-    bool binary = wsi->opcode == LWS_OPCODE_BINARY;
-    bool wanted = wsi->state == LWS_STATE_OPEN && !wsi->skipping;
 
     wsi->message = NULL;
-    wsi->opcode = 0;
-    wsi->skipping = 0;
-    if (!wanted) {
+    if (wsi->state != LWS_STATE_OPEN || wsi->skipping) {
         lws_buffer_put(context, message);
-    } else if (!message) {
-        hand_over(context, wsi, binary, place, 0);
     } else {
-        lws_event(context, binary ? LWS_EVENT_BINARY_BUFFER : LWS_EVENT_TEXT_BUFFER, wsi->slot,
-                  context->message_count, (uint32_t)message->length);
-        context->messages[context->message_count++] = message;
+        if (message) {
+            lws_event(context, kind_of(wsi, LWS_EVENT_TEXT_BUFFER), wsi->slot,
+                      context->message_count, (uint32_t)message->length);
+            context->messages[context->message_count++] = message;
+        } else {
+            hand_over(context, wsi, kind_of(wsi, LWS_EVENT_TEXT), place, 0);
+        }
+        context->events[context->event_count - 1].code =
+            (uint16_t)((wsi->pieced ? LWS_PIECE_NOT_FIRST : 0u) |
+                       (final ? 0u : LWS_PIECE_NOT_FINAL));
+    }
+    wsi->pieced = !final;
+    if (final) {
+        wsi->opcode = 0;
+        wsi->compressed = 0;
+        wsi->skipping = 0;
     }
 }
 
@@ -53,10 +68,23 @@ static bool reserve(struct lws_context *context, struct libwebsocket *wsi, size_
     return true;
 }
 
+/* Room for what is next of the present frame: all of it, or the next piece. */
+static bool reserve_frame(struct lws_context *context, struct libwebsocket *wsi) {
+    uint64_t left = wsi->in.ws.frame_left;
+
+    if (wsi->skipping || left == 0) {
+        return true;
+    }
+    if (context->options.rx_fragments && left > LWS_PIECE) {
+        left = LWS_PIECE;
+    }
+    return reserve(context, wsi, (size_t)left);
+}
+
 /* size more bytes of text: false if they cannot be UTF-8, and the connection was failed. */
 static bool check_text(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *bytes,
                        size_t size) {
-    if (wsi->opcode != LWS_OPCODE_TEXT) {
+    if (wsi->opcode != LWS_OPCODE_TEXT || wsi->compressed) {
         return true;
     }
     wsi->in.ws.utf8 = lws_utf8(wsi->in.ws.utf8, bytes, size);
@@ -71,13 +99,17 @@ static bool check_text(struct lws_context *context, struct libwebsocket *wsi, co
 static bool end_frame(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *place) {
     wsi->in_frame = 0;
     if (!wsi->in_fin) {
+        if (context->options.rx_fragments) {
+            hand_over_buffer(context, wsi, place, false);
+        }
         return true;
     }
-    if (wsi->opcode == LWS_OPCODE_TEXT && !wsi->skipping && wsi->in.ws.utf8 != LWS_UTF8_COMPLETE) {
+    if (wsi->opcode == LWS_OPCODE_TEXT && !wsi->compressed && !wsi->skipping &&
+        wsi->in.ws.utf8 != LWS_UTF8_COMPLETE) {
         lws_fail(context, wsi, LWS_FAULT_WS_UTF8);
         return false;
     }
-    hand_over_buffer(context, wsi, place);
+    hand_over_buffer(context, wsi, place, true);
     return true;
 }
 
@@ -91,10 +123,23 @@ static bool take_in(struct lws_context *context, struct libwebsocket *wsi, uint3
     return check_text(context, wsi, bytes, size);
 }
 
+/* After bytes of the present frame were taken: ends it, or its present piece. */
+static bool after_bytes(struct lws_context *context, struct libwebsocket *wsi,
+                        const uint8_t *place) {
+    if (wsi->in.ws.frame_left == 0) {
+        return end_frame(context, wsi, place);
+    }
+    if (context->options.rx_fragments && wsi->message && wsi->message->length == LWS_PIECE) {
+        hand_over_buffer(context, wsi, place, false);
+        return reserve_frame(context, wsi);
+    }
+    return true;
+}
+
 void lws_decode_direct(struct lws_context *context, struct libwebsocket *wsi, uint32_t size) {
     wsi->in.ws.frame_left -= size;
-    if (take_in(context, wsi, size) && wsi->in.ws.frame_left == 0) {
-        end_frame(context, wsi, NULL);
+    if (take_in(context, wsi, size)) {
+        after_bytes(context, wsi, NULL);
     }
 }
 
@@ -103,17 +148,20 @@ static uint32_t go_on_with_frame(struct lws_context *context, struct libwebsocke
                                  const uint8_t *data, uint32_t size) {
     uint32_t used = wsi->in.ws.frame_left < size ? (uint32_t)wsi->in.ws.frame_left : size;
 
-    wsi->in.ws.frame_left -= used;
     if (!wsi->skipping) {
-        memcpy(wsi->message->payload + wsi->message->length, data, used);
-        if (!take_in(context, wsi, used)) {
-            return 0;
+        size_t room = wsi->message->room - wsi->message->length;
+
+        if (context->options.rx_fragments && LWS_PIECE - wsi->message->length < room) {
+            room = LWS_PIECE - wsi->message->length;
         }
+        used = used < room ? used : (uint32_t)room;
+        memcpy(wsi->message->payload + wsi->message->length, data, used);
     }
-    if (wsi->in.ws.frame_left == 0 && !end_frame(context, wsi, data + used)) {
+    wsi->in.ws.frame_left -= used;
+    if (!wsi->skipping && !take_in(context, wsi, used)) {
         return 0;
     }
-    return used;
+    return after_bytes(context, wsi, data + used) ? used : 0;
 }
 
 /* A data frame that is not a whole message in one piece: what follows goes into a buffer. */
@@ -121,11 +169,14 @@ static bool begin_frame(struct lws_context *context, struct libwebsocket *wsi,
                         const struct lws_frame *frame, const uint8_t *place) {
     if (frame->opcode != LWS_OPCODE_CONTINUATION) {
         wsi->opcode = frame->opcode;
+        wsi->compressed = frame->rsv1 & 1u;
         wsi->in.ws.utf8 = LWS_UTF8_COMPLETE;
+        wsi->in.ws.total = 0;
     }
     wsi->in_frame = 1;
     wsi->in_fin = frame->fin & 1u;
     wsi->in.ws.frame_left = frame->length;
+    wsi->in.ws.total += (uint32_t)frame->length;
     memcpy(wsi->in.ws.mask, frame->mask, sizeof frame->mask);
     wsi->mask_phase = 0;
     if (wsi->state != LWS_STATE_OPEN) {
@@ -134,18 +185,18 @@ static bool begin_frame(struct lws_context *context, struct libwebsocket *wsi,
     if (frame->length == 0) {
         return end_frame(context, wsi, place);
     }
-    return wsi->skipping || reserve(context, wsi, (size_t)frame->length);
+    return reserve_frame(context, wsi);
 }
 
 /* The fault of a data frame's header after what came before it, or 0. */
 static int check_data(const struct lws_context *context, const struct libwebsocket *wsi,
                       const struct lws_frame *frame) {
-    size_t length = wsi->message ? wsi->message->length : 0;
+    uint32_t before = wsi->opcode ? wsi->in.ws.total : 0;
 
     if ((frame->opcode == LWS_OPCODE_CONTINUATION) != (wsi->opcode != 0)) {
         return LWS_FAULT_WS_FRAGMENT;
     }
-    return frame->length > context->options.max_message - length ? LWS_FAULT_WS_TOO_BIG : 0;
+    return frame->length > context->options.max_message - before ? LWS_FAULT_WS_TOO_BIG : 0;
 }
 
 /* The peer's Close, unmasked, whole. Nothing after it is looked at. */
@@ -193,7 +244,8 @@ uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8
         }
 
         struct lws_frame frame;
-        int header = lws_frame_decode(data + at, size - at, 0, &frame);
+        int header =
+            lws_frame_decode(data + at, size - at, wsi->deflate ? LWS_FRAME_RSV1 : 0, &frame);
 
         if (header == 0) {
             break;
@@ -215,6 +267,11 @@ uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8
                 take_close(context, wsi, payload, (uint32_t)frame.length);
             } else if (frame.opcode == LWS_OPCODE_PING && wsi->state == LWS_STATE_OPEN) {
                 lws_output_pong(context, wsi, payload, (uint32_t)frame.length);
+            } else if (frame.opcode == LWS_OPCODE_PONG && wsi->state == LWS_STATE_OPEN) {
+                bool ours = lws_match_pong(context, wsi, payload, (uint32_t)frame.length);
+
+                hand_over(context, wsi, LWS_EVENT_PONG, payload, (uint32_t)frame.length);
+                context->events[context->event_count - 1].code = ours;
             }
             at += (uint32_t)header + (uint32_t)frame.length;
             if (!is_active(wsi)) {
@@ -232,14 +289,17 @@ uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8
         at += (uint32_t)header;
         if (frame.fin && frame.length <= there && !wsi->opcode && wsi->state == LWS_STATE_OPEN) {
             uint32_t length = (uint32_t)frame.length;
+            unsigned kind = frame.opcode == LWS_OPCODE_BINARY;
 
             lws_mask(payload, length, frame.mask, 0);
-            if (frame.opcode == LWS_OPCODE_TEXT &&
-                lws_utf8(LWS_UTF8_COMPLETE, payload, length) != LWS_UTF8_COMPLETE) {
+            if (frame.rsv1) {
+                kind += LWS_EVENT_COMPRESSED;
+            } else if (kind == LWS_EVENT_TEXT &&
+                       lws_utf8(LWS_UTF8_COMPLETE, payload, length) != LWS_UTF8_COMPLETE) {
                 lws_fail(context, wsi, LWS_FAULT_WS_UTF8);
                 return size;
             }
-            hand_over(context, wsi, frame.opcode == LWS_OPCODE_BINARY, payload, length);
+            hand_over(context, wsi, kind, payload, length);
             at += length;
         } else if (!begin_frame(context, wsi, &frame, payload)) {
             return size;
@@ -365,7 +425,7 @@ uint32_t lws_decode76(struct lws_context *context, struct libwebsocket *wsi, uin
                     lws_fail(context, wsi, LWS_FAULT_WS_UTF8);
                     return size;
                 }
-                hand_over(context, wsi, false, text, length);
+                hand_over(context, wsi, LWS_EVENT_TEXT, text, length);
                 at += length + 2;
                 continue;
             }

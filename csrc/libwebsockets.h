@@ -36,6 +36,12 @@ enum libwebsocket_write_protocol {
     LWS_WRITE_TEXT = 0,
     LWS_WRITE_BINARY = 1,
     LWS_WRITE_HTTP = 2,
+    LWS_WRITE_CONTINUATION = 3, /* of a message begun with LWS_WRITE_NO_FIN */
+    LWS_WRITE_PING = 5,
+    LWS_WRITE_PONG = 6,
+    /* Flags, or-ed to the above. */
+    LWS_WRITE_NO_FIN = 0x40,     /* more of this message follows in continuations */
+    LWS_WRITE_COMPRESSED = 0x80, /* permessage-deflate data: RSV1 is set, text is not validated */
 };
 
 /* Protocol versions: hixie-76, or a Sec-WebSocket-Version. */
@@ -442,7 +448,8 @@ enum lws_error {
     LWS_ERROR_FULL = -2,     /* max_send_buffer would be exceeded */
     LWS_ERROR_UTF8 = -3,     /* text that is not UTF-8 */
     LWS_ERROR_BINARY76 = -4, /* hixie-76 has no binary messages */
-    LWS_ERROR_STATE = -5,    /* not now: HTTP bytes on a WebSocket, or the reverse */
+    LWS_ERROR_STATE = -5,    /* not now: HTTP bytes on a WebSocket or the reverse, a continuation of
+                                nothing, a new message inside an open one */
     LWS_ERROR_ARGUMENT = -6,
     LWS_ERROR_MEMORY = -7,
     LWS_ERROR_THREAD = -8,
@@ -462,7 +469,10 @@ struct lws_options {
     uint32_t close_timeout;
     uint32_t linger_timeout;
     uint32_t send_interval; /* period of LWS_EVENT_SEND; 0: never */
-    int oldest;             /* the oldest protocol version to accept: 76, 7, 8 or 13 */
+    uint32_t ping_interval; /* silence after which a peer is pinged; 0: never */
+    uint32_t pong_timeout;
+    uint32_t rx_fragments; /* 1: messages are handed over in pieces, see lws_event.code */
+    int oldest;            /* the oldest protocol version to accept: 76, 7, 8 or 13 */
 };
 
 enum lws_event_kind {
@@ -474,10 +484,21 @@ enum lws_event_kind {
     LWS_EVENT_REQUEST = 5, /* a request is to be answered in this round; offset: enum lws_version */
     LWS_EVENT_CLOSED = 6,  /* an established connection has ended; code: the peer's close code or
                               1006; reason in the arena: offset, length */
-    LWS_EVENT_GONE = 7,  /* a connection that had made a request ended without being established */
-    LWS_EVENT_FAULT = 8, /* offset: enum lws_fault, for the log; slot LWS_NO_SLOT if none */
+    LWS_EVENT_GONE = 7,    /* a connection that had made a request ended, never established */
+    LWS_EVENT_FAULT = 8,   /* offset: enum lws_fault, for the log; slot LWS_NO_SLOT if none */
     LWS_EVENT_WATCH = 9, /* a watched descriptor is ready; slot: its number, offset: EPOLL* bits */
+    LWS_EVENT_WRITABLE = 10, /* after lws_want_writable: everything written has left */
+    LWS_EVENT_PONG = 11,     /* payload in the arena: offset, length; code 1: it answers our ping */
+    /* The first four again, for compressed messages: text is not validated. */
+    LWS_EVENT_COMPRESSED = 16,
 };
+
+/*
+ * The code of a message event is 0 for a whole message. With rx_fragments it has these bits: each
+ * frame, or each 64 KiB of a larger one, is an event.
+ */
+#define LWS_PIECE_NOT_FIRST 1u
+#define LWS_PIECE_NOT_FINAL 2u
 
 #define LWS_NO_SLOT 0xffffffffu
 
@@ -579,10 +600,12 @@ int lws_peer(struct lws_context *context, uint32_t slot, char text[LWS_PEER_SIZE
 
 /*
  * Answers the upgrade request of a slot with its 101: the connection is established. protocol and
- * extensions may be NULL; they are copied. Returns 0 or an error (the request is then still open).
+ * extensions may be NULL; they are copied. compressed: permessage-deflate is among the extensions.
+ * Returns 0 or an error (the request is then still open).
  */
 int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,
-                size_t protocol_length, const char *extensions, size_t extensions_length);
+                size_t protocol_length, const char *extensions, size_t extensions_length,
+                bool compressed);
 
 /*
  * Answers the request of a slot with the fixed refusal for a status, and closes (keep_alive false)
@@ -617,6 +640,14 @@ int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t o
 int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, size_t length,
               int protocol);
 
+/*
+ * The same message to every established connection that takes its kind (hixie-76: text only). It is
+ * encoded once; a peer that cannot take all of it at once gets a reference, not a copy. Peers whose
+ * max_send_buffer it would exceed are skipped, and so are those with a fragmented message of ours
+ * open. payload has padding around it. Returns the number of connections skipped, or an error.
+ */
+int lws_broadcast(struct lws_context *context, uintptr_t payload, size_t length, int protocol);
+
 /* lws_write from the arena: the payload of a LWS_EVENT_TEXT or _BINARY, or a part of it. */
 int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset, size_t length,
                     int protocol);
@@ -640,6 +671,25 @@ int lws_abort(struct lws_context *context, uint32_t slot);
 /* Bytes written to a connection and not yet taken by the kernel (files not counted), or an error.
  */
 int64_t lws_queued(struct lws_context *context, uint32_t slot);
+
+/*
+ * Asks for one LWS_EVENT_WRITABLE as soon as everything written has been taken by the kernel: in
+ * the next round if it has been already. Returns 0 or an error.
+ */
+int lws_want_writable(struct lws_context *context, uint32_t slot);
+
+/*
+ * Stops (enable false) or resumes reading from a connection: its peer's sending comes to rest when
+ * the kernel's buffers are full. Messages decoded in this round are still handed over. Returns 0 or
+ * an error.
+ */
+int lws_rx_flow_control(struct lws_context *context, uint32_t slot, bool enable);
+
+/* The last measured round trip of our pings in microseconds, -1 if there was none, or an error. */
+int64_t lws_latency(struct lws_context *context, uint32_t slot);
+
+/* The service returns at the latest in ms milliseconds, once; -1: takes the wish back. */
+int lws_wake_in(struct lws_context *context, int ms);
 
 /*
  * Stops gracefully: closes the listeners, lets replies finish, closes every established connection

@@ -4,63 +4,126 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-/* The connection that may take a message of this kind, or NULL with the error. */
+/* What a write is, taken from its protocol argument. */
+struct write {
+    unsigned first; /* byte of the frame */
+    uint32_t utf8;  /* state of the text after it */
+    bool http;
+};
+
+/* Whether the payload may stand in a message of text that is in a state; sets the state after it.
+ */
+static bool is_text(uint32_t *state, const uint8_t *payload, size_t length, bool final) {
+    *state = lws_utf8(*state, payload, length);
+    return final ? *state == LWS_UTF8_COMPLETE : *state != LWS_UTF8_INVALID;
+}
+
+/* The rules of RFC 6455, sections 5.4 and 5.5, for what we send. Returns 0 or an error. */
+static int check_frame(const struct libwebsocket *wsi, const uint8_t *payload, size_t length,
+                       int protocol, struct write *write) {
+    bool final = !(protocol & LWS_WRITE_NO_FIN);
+    bool compressed = (protocol & LWS_WRITE_COMPRESSED) != 0;
+    int kind = protocol & ~(LWS_WRITE_NO_FIN | LWS_WRITE_COMPRESSED);
+    bool hixie = wsi->version == LWS_VERSION_HIXIE76;
+
+    write->utf8 = wsi->out_utf8;
+    write->first = (final ? LWS_FRAME_FIN : 0) | (compressed ? LWS_FRAME_RSV1 : 0);
+    switch (kind) {
+    case LWS_WRITE_TEXT:
+    case LWS_WRITE_BINARY:
+        if (hixie && (kind == LWS_WRITE_BINARY || !final)) {
+            return LWS_ERROR_BINARY76;
+        }
+        if (wsi->out_open || (compressed && !wsi->deflate)) {
+            return LWS_ERROR_STATE;
+        }
+        write->first |= kind == LWS_WRITE_TEXT ? LWS_OPCODE_TEXT : LWS_OPCODE_BINARY;
+        write->utf8 = LWS_UTF8_COMPLETE;
+        if (kind == LWS_WRITE_TEXT && !compressed &&
+            !is_text(&write->utf8, payload, length, final)) {
+            return LWS_ERROR_UTF8;
+        }
+        return 0;
+    case LWS_WRITE_CONTINUATION:
+        if (!wsi->out_open || compressed) {
+            return hixie ? LWS_ERROR_BINARY76 : LWS_ERROR_STATE;
+        }
+        if (wsi->out_text && !is_text(&write->utf8, payload, length, final)) {
+            return LWS_ERROR_UTF8;
+        }
+        return 0;
+    case LWS_WRITE_PING:
+    case LWS_WRITE_PONG:
+        if (hixie) {
+            return LWS_ERROR_BINARY76;
+        }
+        write->first |= kind == LWS_WRITE_PING ? LWS_OPCODE_PING : LWS_OPCODE_PONG;
+        return !final || compressed || length > LWS_CONTROL_PAYLOAD_MAX ? LWS_ERROR_ARGUMENT : 0;
+    default:
+        return LWS_ERROR_ARGUMENT;
+    }
+}
+
+/* What a data frame of ours, queued by now, leaves open. */
+static void note_frame(struct libwebsocket *wsi, const struct write *write) {
+    unsigned opcode = write->first & 0x0fu;
+
+    if (opcode & 0x8u) {
+        return;
+    }
+    wsi->out_open = !(write->first & LWS_FRAME_FIN);
+    if (opcode != LWS_OPCODE_CONTINUATION) {
+        wsi->out_text = opcode == LWS_OPCODE_TEXT && !(write->first & LWS_FRAME_RSV1);
+    }
+    wsi->out_utf8 = write->utf8;
+}
+
+/* The connection that may take a write of this kind, or NULL with the error. */
 static struct libwebsocket *admit(struct lws_context *context, uint32_t slot,
-                                  const uint8_t *payload, size_t length, int protocol, int *error) {
+                                  const uint8_t *payload, size_t length, int protocol,
+                                  struct write *write, int *error) {
     *error = lws_foreign(context);
     if (*error) {
         return NULL;
     }
 
     struct libwebsocket *wsi = lws_find(context, slot);
+    bool http = protocol == LWS_WRITE_HTTP;
+    enum lws_state wanted = http ? LWS_STATE_REPLY : LWS_STATE_OPEN;
 
     *error = LWS_ERROR_CLOSED;
     if (!wsi || !wsi->handle || wsi->late) {
         return NULL;
     }
-    if (protocol == LWS_WRITE_HTTP) {
-        if (wsi->state != LWS_STATE_REPLY) {
-            *error = wsi->state == LWS_STATE_OPEN ? LWS_ERROR_STATE : LWS_ERROR_CLOSED;
-            return NULL;
+    if (wsi->state != wanted) {
+        if (wsi->state == (http ? LWS_STATE_OPEN : LWS_STATE_REPLY)) {
+            *error = LWS_ERROR_STATE;
         }
-    } else if (wsi->state != LWS_STATE_OPEN) {
-        *error = wsi->state == LWS_STATE_REPLY ? LWS_ERROR_STATE : LWS_ERROR_CLOSED;
         return NULL;
     }
+    write->http = http;
     *error = LWS_ERROR_FULL;
     if (wsi->queued > context->options.max_send_buffer ||
         length > context->options.max_send_buffer - wsi->queued) {
         return NULL;
     }
-    if (protocol == LWS_WRITE_TEXT) {
-        *error = LWS_ERROR_UTF8;
-        if (lws_utf8(LWS_UTF8_COMPLETE, payload, length) != LWS_UTF8_COMPLETE) {
-            return NULL;
-        }
-    } else if (protocol == LWS_WRITE_BINARY) {
-        *error = LWS_ERROR_BINARY76;
-        if (wsi->version == LWS_VERSION_HIXIE76) {
-            return NULL;
-        }
-    } else if (protocol != LWS_WRITE_HTTP) {
-        *error = LWS_ERROR_ARGUMENT;
-        return NULL;
-    }
-    *error = 0;
-    return wsi;
+    *error = http ? 0 : check_frame(wsi, payload, length, protocol, write);
+    return *error ? NULL : wsi;
 }
 
 static int write_padded(struct lws_context *context, uint32_t slot, uint8_t *payload, size_t length,
                         int protocol) {
     int error;
-    struct libwebsocket *wsi = admit(context, slot, payload, length, protocol, &error);
+    struct write write;
+    struct libwebsocket *wsi = admit(context, slot, payload, length, protocol, &write, &error);
 
     if (!wsi) {
         return error;
     }
-    if (protocol == LWS_WRITE_HTTP) {
+    if (write.http) {
         return lws_output_put(context, wsi, payload, (uint32_t)length);
     }
     if (wsi->version == LWS_VERSION_HIXIE76) {
@@ -69,9 +132,13 @@ static int write_padded(struct lws_context *context, uint32_t slot, uint8_t *pay
         return lws_output_put(context, wsi, payload - 1, (uint32_t)length + 2);
     }
 
-    size_t header = lws_frame_encode(payload, length, LWS_FRAME_FIN | (unsigned)(protocol + 1));
+    size_t header = lws_frame_encode(payload, length, write.first);
 
-    return lws_output_put(context, wsi, payload - header, (uint32_t)(length + header));
+    error = lws_output_put(context, wsi, payload - header, (uint32_t)(length + header));
+    if (!error) {
+        note_frame(wsi, &write);
+    }
+    return error;
 }
 
 int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, size_t length,
@@ -91,19 +158,19 @@ int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset,
 int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *payload,
                    size_t length, int protocol) {
     int error;
-    struct libwebsocket *wsi = admit(context, slot, payload, length, protocol, &error);
+    struct write write;
+    struct libwebsocket *wsi = admit(context, slot, payload, length, protocol, &write, &error);
 
     if (!wsi) {
         return error;
     }
-    if (protocol == LWS_WRITE_HTTP) {
+    if (write.http) {
         return lws_output_put(context, wsi, payload, (uint32_t)length);
     }
 
     bool hixie = wsi->version == LWS_VERSION_HIXIE76;
     uint8_t header[10] = {0};
-    size_t before =
-        hixie ? 1 : lws_frame_header(header, length, LWS_FRAME_FIN | (unsigned)(protocol + 1));
+    size_t before = hixie ? 1 : lws_frame_header(header, length, write.first);
     uint32_t size = (uint32_t)(before + length + hixie);
 
     if (size > LWS_GATHER_MAX) {
@@ -128,8 +195,64 @@ int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *pa
     memcpy(room + before, payload, length);
     if (hixie) {
         room[before + length] = 0xff;
+    } else {
+        note_frame(wsi, &write);
     }
     return 0;
+}
+
+/* Whether a broadcast may go to a connection. */
+static bool takes_broadcast(const struct lws_context *context, const struct libwebsocket *wsi,
+                            size_t length, int protocol) {
+    return !wsi->out_open && wsi->queued <= context->options.max_send_buffer &&
+           length <= context->options.max_send_buffer - wsi->queued &&
+           (wsi->version != LWS_VERSION_HIXIE76 || protocol == LWS_WRITE_TEXT);
+}
+
+int lws_broadcast(struct lws_context *context, uintptr_t address, size_t length, int protocol) {
+    uint8_t *payload = (uint8_t *)address;
+    struct lws_shared *shared[2] = {NULL, NULL}; /* RFC 6455, hixie-76 */
+    int skipped = 0;
+    int error = lws_foreign(context);
+
+    if (error) {
+        return error;
+    }
+    if ((protocol != LWS_WRITE_TEXT && protocol != LWS_WRITE_BINARY) || length > INT32_MAX - 16) {
+        return LWS_ERROR_ARGUMENT;
+    }
+    if (protocol == LWS_WRITE_TEXT &&
+        lws_utf8(LWS_UTF8_COMPLETE, payload, length) != LWS_UTF8_COMPLETE) {
+        return LWS_ERROR_UTF8;
+    }
+
+    /* Those of one kind of frame, then those of the other: both headers lie in the same place. */
+    for (unsigned hixie = 0; hixie < 2; hixie++) {
+        size_t before = 1;
+
+        if (hixie) {
+            payload[-1] = 0x00;
+            payload[length] = 0xff;
+        } else {
+            before = lws_frame_encode(payload, length, LWS_FRAME_FIN | (unsigned)(protocol + 1));
+        }
+        for (uint32_t slot = 0; slot < context->slots; slot++) {
+            struct libwebsocket *wsi = lws_at(context, slot);
+
+            if (wsi->state != LWS_STATE_OPEN || wsi->late ||
+                (wsi->version == LWS_VERSION_HIXIE76) != hixie) {
+                continue;
+            }
+            if (!takes_broadcast(context, wsi, length, protocol)) {
+                skipped++;
+            } else {
+                lws_output_shared(context, wsi, payload - before,
+                                  (uint32_t)(length + before + hixie), &shared[hixie]);
+            }
+        }
+        lws_shared_release(shared[hixie]);
+    }
+    return skipped;
 }
 
 /* Whether a small file could be read whole into room. */
@@ -238,6 +361,39 @@ void lws_output_pong(struct lws_context *context, struct libwebsocket *wsi, cons
         lws_frame_header(room, length, LWS_FRAME_FIN | LWS_OPCODE_PONG);
         memcpy(room + 2, payload, length);
     }
+}
+
+static uint64_t clock_us(void) {
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+void lws_output_ping(struct lws_context *context, struct libwebsocket *wsi) {
+    uint8_t *room = lws_blocked(wsi) ? NULL : lws_output_room(context, wsi, 2 + sizeof wsi->ping);
+
+    /* Behind a blocked queue it would measure the queue; the pong's deadline runs all the same. */
+    if (room) {
+        wsi->ping++;
+        wsi->ping_sent = clock_us();
+        lws_frame_header(room, sizeof wsi->ping, LWS_FRAME_FIN | LWS_OPCODE_PING);
+        memcpy(room + 2, &wsi->ping, sizeof wsi->ping);
+    }
+}
+
+bool lws_match_pong(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *payload,
+                    uint32_t length) {
+    if (wsi->lists[0] != LWS_DEADLINE_PONG + 1 || length != sizeof wsi->ping ||
+        memcmp(payload, &wsi->ping, sizeof wsi->ping) != 0) {
+        return false;
+    }
+
+    uint64_t passed = clock_us() - wsi->ping_sent;
+
+    wsi->latency = passed < UINT32_MAX - 1 ? (uint32_t)passed + 1 : UINT32_MAX;
+    lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
+    return true;
 }
 
 void lws_output_waiting_pong(struct lws_context *context, struct libwebsocket *wsi) {

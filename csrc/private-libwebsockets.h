@@ -14,6 +14,7 @@
 #define LWS_SHARE_BYTES (64u * 1024u)
 #define LWS_SHARE_EVENTS 128u
 #define LWS_SHARE_SEND (512u * 1024u)
+#define LWS_PIECE (64u * 1024u) /* of a large frame, with rx_fragments */
 
 /* The receive window of a connection: its share, and the header of the largest message in it. */
 #define LWS_WINDOW (LWS_SHARE_BYTES + 256u)
@@ -48,6 +49,8 @@ enum lws_deadline_list {
     LWS_DEADLINE_KEEPALIVE,
     LWS_DEADLINE_CLOSE,
     LWS_DEADLINE_LINGER,
+    LWS_DEADLINE_PING, /* until an established peer is pinged */
+    LWS_DEADLINE_PONG, /* until its answer */
     LWS_DEADLINE_SEND, /* the only one of the second kind */
     LWS_DEADLINE_LISTS,
 };
@@ -66,11 +69,18 @@ struct lws_buffer {
     uint8_t payload[];       /* room + LWS_SEND_BUFFER_POST_PADDING */
 };
 
+/* A frame that several connections send. */
+struct lws_shared {
+    uint32_t references;
+    uint8_t bytes[];
+};
+
 /* Output that the kernel has not taken: memory, or a piece of a file. */
 struct lws_segment {
     struct lws_segment *next;
-    int fd;          /* -1: memory */
-    uint64_t offset; /* of the next byte */
+    struct lws_shared *shared; /* the bytes are there, not here */
+    int fd;                    /* -1: memory */
+    uint64_t offset;           /* of the next byte */
     uint64_t end;
     uint32_t room; /* of bytes */
     uint8_t bytes[];
@@ -108,16 +118,24 @@ struct libwebsocket {
     uint8_t session : 1; /* established: CLOSED is owed */
     uint8_t keep : 1;    /* the connection stays open after this reply */
     uint8_t secure : 1;
-    uint8_t pending : 1;   /* in the list of those with undecoded input */
-    uint8_t flushing : 1;  /* in the list of those with gathered output */
-    uint8_t skipping : 1;  /* the present frame is read and dropped */
-    uint8_t in_frame : 1;  /* frame_left bytes of a frame are still to come */
-    uint8_t in_fin : 1;    /* that frame ends its message */
-    uint8_t late : 1;      /* in the list of those whose end is to be reported */
-    uint8_t head_only : 1; /* the request was HEAD */
-    uint8_t lists[2];      /* enum lws_deadline_list + 1, 0: none */
-    uint8_t linger_list;   /* FINISH: the deadline for the peer's FIN */
-    uint8_t mask_phase;    /* payload bytes of the present frame so far, modulo 4 */
+    uint8_t pending : 1;    /* in the list of those with undecoded input */
+    uint8_t flushing : 1;   /* in the list of those with gathered output */
+    uint8_t skipping : 1;   /* the present frame is read and dropped */
+    uint8_t in_frame : 1;   /* frame_left bytes of a frame are still to come */
+    uint8_t in_fin : 1;     /* that frame ends its message */
+    uint8_t late : 1;       /* in the list of those whose end is to be reported */
+    uint8_t head_only : 1;  /* the request was HEAD */
+    uint8_t deflate : 1;    /* permessage-deflate was agreed */
+    uint8_t compressed : 1; /* the message begun is compressed */
+    uint8_t pieced : 1;     /* a piece of the message begun was handed over */
+    uint8_t out_open : 1;   /* a fragmented message of ours is open */
+    uint8_t out_text : 1;   /* and it is text */
+    uint8_t want_writable : 1;
+    uint8_t writing : 1; /* in the list of those to be told that they are writable */
+    uint8_t rx_off : 1;  /* the application does not want to read */
+    uint8_t lists[2];    /* enum lws_deadline_list + 1, 0: none */
+    uint8_t linger_list; /* FINISH: the deadline for the peer's FIN */
+    uint8_t mask_phase;  /* payload bytes of the present frame so far, modulo 4 */
 
     uint16_t end_code;
     uint32_t requests;  /* answered so far */
@@ -127,8 +145,9 @@ struct libwebsocket {
         struct lws_head_scan scan; /* HEAD */
         struct {
             uint64_t frame_left;
-            uint8_t mask[4];
+            uint32_t total; /* bytes of the message so far */
             uint32_t utf8;
+            uint8_t mask[4];
         } ws;
     } in;
 
@@ -136,8 +155,8 @@ struct libwebsocket {
     uint32_t lingered;                  /* bytes dropped while lingering */
     uint32_t queued;                    /* bytes gathered and queued, files not counted */
     uint32_t gather_first, gather_last; /* offset + 8 of chunks in the gather arena, 0: none */
-    uint32_t next_pending, next_flush, next_late; /* slots */
-    uint32_t next_end;                            /* in the list of the dead, then of the free */
+    uint32_t next_pending, next_flush, next_late, next_writable; /* slots */
+    uint32_t next_end; /* in the list of the dead, then of the free */
 
     struct lws_stash *stash;
     struct lws_buffer *message; /* the message begun, if it is not in the arena */
@@ -145,6 +164,10 @@ struct libwebsocket {
     uint8_t *pong_waiting; /* length, then payload: the newest ping's, while output is blocked */
     struct lws_uri *uri;
     struct lws_deadline deadlines[2];
+    uint32_t out_utf8;  /* of the fragmented text of ours */
+    uint32_t ping;      /* of the last ping sent: its number, its payload */
+    uint32_t latency;   /* microseconds, the last measured + 1, 0: none */
+    uint64_t ping_sent; /* microseconds */
     struct lws_address peer;
 };
 
@@ -184,6 +207,7 @@ struct lws_context {
     uint64_t now;    /* CLOCK_MONOTONIC in ms, read once a round */
     uint64_t left;   /* when the last round returned */
     uint64_t next_send;
+    uint64_t wake_at;      /* when the application wants a round; 0: no matter */
     uint64_t accept_again; /* when paused listeners are watched again; 0: none is */
     uint32_t sweep;        /* the slot at which the present SEND sweep goes on */
     bool sweeping;
@@ -196,7 +220,7 @@ struct lws_context {
     uint32_t free_first; /* chained by next_end */
     uint32_t dead_first; /* chained by next_end when the end has been reported */
 
-    struct lws_list pending, ended, deadlines[LWS_DEADLINE_LISTS];
+    struct lws_list pending, ended, writable, deadlines[LWS_DEADLINE_LISTS];
     uint32_t flush_first, flush_last;
 
     uint8_t *arena;
@@ -248,6 +272,9 @@ void lws_interest(struct lws_context *context, struct libwebsocket *wsi, uint8_t
 /* Puts a connection with undecoded input into the list that the next round begins with. */
 void lws_pend(struct lws_context *context, struct libwebsocket *wsi);
 
+/* Puts a connection into the list of those that are told that they are writable. */
+void lws_tell_writable(struct lws_context *context, struct libwebsocket *wsi);
+
 /* Owes the application the end of a connection: once, whatever comes later. */
 void lws_end(struct lws_context *context, struct libwebsocket *wsi, unsigned code,
              uint32_t reason_offset, uint32_t reason_length);
@@ -266,6 +293,15 @@ void lws_drained(struct lws_context *context, struct libwebsocket *wsi);
 void lws_refuse_request(struct lws_context *context, struct libwebsocket *wsi, int status,
                         bool keep_alive);
 
+/* The request being answered has its answer: what it took of the stash goes. */
+void lws_release_request(struct libwebsocket *wsi);
+
+/* The reply to it is complete. */
+void lws_end_reply(struct lws_context *context, struct libwebsocket *wsi, bool keep_alive);
+
+/* Input that was kept aside while it was not to be read. */
+void lws_go_on_reading(struct lws_context *context, struct libwebsocket *wsi);
+
 /* Fails an established connection: one Close with the fault's code, no more input. */
 void lws_fail(struct lws_context *context, struct libwebsocket *wsi, int fault);
 
@@ -275,6 +311,9 @@ uint32_t lws_fork_depth(void);
 
 /* Frees the slots whose end was reported in an earlier round. */
 void lws_reap(struct lws_context *context);
+
+/* Reports LWS_EVENT_WRITABLE, as far as there is room. */
+void lws_report_writable(struct lws_context *context);
 
 /* Reports the ends that came up outside of receiving, as far as there is room. */
 void lws_report_ends(struct lws_context *context);
@@ -314,6 +353,15 @@ static inline bool lws_blocked(const struct libwebsocket *wsi) {
     return wsi->queue != NULL;
 }
 
+/*
+ * Sends size bytes behind what is gathered, as far as the kernel takes them; the rest waits by
+ * reference to *shared, which is made from bytes when it is first wanted. Returns false if the
+ * connection died or memory is out.
+ */
+bool lws_output_shared(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *bytes,
+                       uint32_t size, struct lws_shared **shared);
+void lws_shared_release(struct lws_shared *shared);
+
 /* Drops gathered and queued output. */
 void lws_output_drop(struct lws_context *context, struct libwebsocket *wsi);
 
@@ -326,6 +374,13 @@ int lws_output_close(struct lws_context *context, struct libwebsocket *wsi, unsi
 /* Answers a ping: now, or, while the peer does not read, with the newest when it does. */
 void lws_output_pong(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *payload,
                      uint32_t length);
+
+/* Pings an established peer, and measures from now. */
+void lws_output_ping(struct lws_context *context, struct libwebsocket *wsi);
+
+/* The peer's pong: true if it answers our last ping. */
+bool lws_match_pong(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *payload,
+                    uint32_t length);
 
 /* Sends the pong that waited for the queue to empty, if there is one. */
 void lws_output_waiting_pong(struct lws_context *context, struct libwebsocket *wsi);

@@ -41,6 +41,11 @@ static void want_flush(struct lws_context *context, struct libwebsocket *wsi) {
     context->flush_last = wsi->slot;
 }
 
+/* Whether a send that failed may go well later. */
+static bool is_passing(int error) {
+    return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM;
+}
+
 /* ---- the queue ------------------------------------------------------------------------------ */
 
 static void queue_append(struct libwebsocket *wsi, struct lws_segment *segment) {
@@ -60,7 +65,14 @@ static void queue_drop_first(struct libwebsocket *wsi) {
     if (segment->fd >= 0) {
         close(segment->fd);
     }
+    lws_shared_release(segment->shared);
     free(segment);
+}
+
+void lws_shared_release(struct lws_shared *shared) {
+    if (shared && --shared->references == 0) {
+        free(shared);
+    }
 }
 
 static struct lws_segment *segment_new(uint32_t size) {
@@ -69,6 +81,7 @@ static struct lws_segment *segment_new(uint32_t size) {
 
     if (segment) {
         segment->fd = -1;
+        segment->shared = NULL;
         segment->offset = 0;
         segment->end = size;
         segment->room = room;
@@ -80,7 +93,7 @@ static struct lws_segment *segment_new(uint32_t size) {
 static uint8_t *queue_room(struct libwebsocket *wsi, uint32_t size) {
     struct lws_segment *last = wsi->queue ? wsi->queue_last : NULL;
 
-    if (last && last->fd < 0 && last->room - last->end >= size) {
+    if (last && last->fd < 0 && !last->shared && last->room - last->end >= size) {
         last->end += size;
         return last->bytes + last->end - size;
     }
@@ -123,7 +136,9 @@ static ssize_t send_segment(struct lws_context *context, struct libwebsocket *ws
     ssize_t sent;
 
     if (segment->fd < 0) {
-        sent = send(wsi->fd, segment->bytes + segment->offset, size, MSG_NOSIGNAL);
+        const uint8_t *bytes = segment->shared ? segment->shared->bytes : segment->bytes;
+
+        sent = send(wsi->fd, bytes + segment->offset, size, MSG_NOSIGNAL);
         if (sent > 0) {
             wsi->queued -= (uint32_t)sent;
         }
@@ -138,7 +153,7 @@ static ssize_t send_segment(struct lws_context *context, struct libwebsocket *ws
         }
     }
     if (sent < 0) {
-        if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM) {
+        if (is_passing(errno)) {
             return 0;
         }
         lws_die(context, wsi, false);
@@ -225,7 +240,7 @@ static bool send_gathered(struct lws_context *context, struct libwebsocket *wsi,
                                   : sendmsg(wsi->fd, &message, flags);
 
         if (sent < 0) {
-            if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM) {
+            if (!is_passing(errno)) {
                 lws_die(context, wsi, false);
                 return false;
             }
@@ -412,6 +427,61 @@ int lws_output_put(struct lws_context *context, struct libwebsocket *wsi, const 
     return 0;
 }
 
+/* The rest of a shared frame from offset, by reference. */
+static bool queue_shared(struct libwebsocket *wsi, const uint8_t *bytes, uint32_t offset,
+                         uint32_t size, struct lws_shared **shared) {
+    struct lws_segment *segment = malloc(sizeof *segment);
+
+    if (segment && !*shared) {
+        *shared = malloc(sizeof **shared + size);
+        if (*shared) {
+            (*shared)->references = 1; /* the broadcast's own */
+            memcpy((*shared)->bytes, bytes, size);
+        }
+    }
+    if (!segment || !*shared) {
+        free(segment);
+        return false;
+    }
+    (*shared)->references++;
+    segment->shared = *shared;
+    segment->fd = -1;
+    segment->offset = offset;
+    segment->end = size;
+    segment->room = 0;
+    queue_append(wsi, segment);
+    return true;
+}
+
+bool lws_output_shared(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *bytes,
+                       uint32_t size, struct lws_shared **shared) {
+    uint32_t done = 0;
+
+    if (wsi->gather_first && !send_gathered(context, wsi, NULL, 0)) {
+        return false;
+    }
+    if (!wsi->queue) {
+        ssize_t sent = send(wsi->fd, bytes, size, MSG_NOSIGNAL);
+
+        if (sent < 0 && !is_passing(errno)) {
+            lws_die(context, wsi, false);
+            return false;
+        }
+        done = sent > 0 ? (uint32_t)sent : 0;
+        if (done == size) {
+            return true;
+        }
+    }
+    if (!queue_shared(wsi, bytes, done, size, shared)) {
+        lws_report(context, wsi->slot, LWS_FAULT_ALLOC_FAILED);
+        lws_die(context, wsi, true);
+        return false;
+    }
+    wsi->queued += size - done;
+    wait_for_room(context, wsi, done > 0);
+    return true;
+}
+
 bool lws_output_file(struct lws_context *context, struct libwebsocket *wsi, int fd, uint64_t offset,
                      uint64_t length) {
     struct lws_segment *segment = malloc(sizeof *segment);
@@ -419,6 +489,7 @@ bool lws_output_file(struct lws_context *context, struct libwebsocket *wsi, int 
     if (!segment) {
         return false;
     }
+    segment->shared = NULL;
     segment->fd = fd;
     segment->offset = offset;
     segment->end = offset + length;

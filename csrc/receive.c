@@ -172,10 +172,21 @@ static void end_of_stream(struct lws_context *context, struct libwebsocket *wsi)
     lws_die(context, wsi, false);
 }
 
+/* Silence is counted from now on. A ping that waits for its pong goes on waiting. */
+static void peer_heard(struct lws_context *context, struct libwebsocket *wsi) {
+    if (wsi->lists[0] == LWS_DEADLINE_PING + 1) {
+        lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
+    }
+}
+
 static void receive_direct(struct lws_context *context, struct libwebsocket *wsi) {
     struct lws_buffer *message = wsi->message;
     uint64_t left = wsi->in.ws.frame_left;
-    size_t size = left < LWS_SHARE_SEND ? (size_t)left : LWS_SHARE_SEND;
+    size_t room = (context->options.rx_fragments ? LWS_PIECE : message->room) - message->length;
+    size_t size = left < room ? (size_t)left : room;
+
+    size = size < LWS_SHARE_SEND ? size : LWS_SHARE_SEND;
+
     ssize_t got = receive_bytes(wsi, message->payload + message->length, size, 0);
 
     if (got > 0) {
@@ -203,6 +214,7 @@ static void receive_frames(struct lws_context *context, struct libwebsocket *wsi
 
     if (wsi->in_frame && !wsi->stash && !wsi->skipping && !hixie) {
         if (fresh) {
+            peer_heard(context, wsi);
             receive_direct(context, wsi);
         }
         return;
@@ -227,6 +239,7 @@ static void receive_frames(struct lws_context *context, struct libwebsocket *wsi
 
         if (got > 0) {
             there += (uint32_t)got;
+            peer_heard(context, wsi);
         }
         ended = got == RECEIVED_END || got == RECEIVED_ERROR;
     }

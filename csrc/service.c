@@ -43,6 +43,7 @@ struct lws_context *lws_context_create(const struct lws_options *options, uint8_
     context->flush_last = LWS_NO_SLOT;
     context->pending = (struct lws_list){LWS_NO_SLOT, LWS_NO_SLOT};
     context->ended = context->pending;
+    context->writable = context->pending;
     for (unsigned i = 0; i < LWS_DEADLINE_LISTS; i++) {
         context->deadlines[i] = context->pending;
     }
@@ -166,7 +167,7 @@ static void receive_pending(struct lws_context *context) {
         }
         wsi->pending = 0;
         /* A peer that does not read its replies is not read from either: lws_drained goes on. */
-        if (wsi->state != LWS_STATE_DEAD && !lws_blocked(wsi)) {
+        if (wsi->state != LWS_STATE_DEAD && !lws_blocked(wsi) && !wsi->rx_off) {
             lws_receive(context, wsi, false);
         }
     }
@@ -194,6 +195,10 @@ static void serve_connection(struct lws_context *context, const struct epoll_eve
             lws_die(context, wsi, false);
             return;
         }
+    }
+    /* Flow control came after epoll had spoken. */
+    if (wsi->rx_off && !(event->events & (EPOLLERR | EPOLLHUP))) {
+        return;
     }
     if (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP) && !lws_blocked(wsi) && !wsi->pending) {
         lws_receive(context, wsi, true);
@@ -263,18 +268,19 @@ static void sweep(struct lws_context *context) {
 /* Whether the next round has something to do whatever the peers do. */
 static bool has_work(const struct lws_context *context) {
     return context->pending.first != LWS_NO_SLOT || context->ended.first != LWS_NO_SLOT ||
-           context->flush_first != LWS_NO_SLOT || context->ready_next < context->ready_count ||
-           context->sweeping || context->fault_count;
+           context->writable.first != LWS_NO_SLOT || context->flush_first != LWS_NO_SLOT ||
+           context->ready_next < context->ready_count || context->sweeping || context->fault_count;
 }
 
 /* How long a wait may last, at most limit ms (-1: no bound). */
 static int wait_ms(const struct lws_context *context, int limit) {
-    uint64_t at[2] = {
+    uint64_t at[] = {
         context->options.send_interval && context->established ? context->next_send : 0,
         context->accept_again,
+        context->wake_at,
     };
 
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < sizeof at / sizeof *at; i++) {
         if (at[i]) {
             uint64_t wait = at[i] > context->now ? at[i] - context->now : 0;
 
@@ -314,6 +320,7 @@ int lws_service(struct lws_context *context, int timeout_ms) {
     context->in_service = true;
     report_faults(context);
     lws_report_ends(context);
+    lws_report_writable(context);
     receive_pending(context);
     if (context->ready_next == context->ready_count) {
         wait_for_events(context, timeout_ms);
@@ -327,9 +334,21 @@ int lws_service(struct lws_context *context, int timeout_ms) {
     }
     lws_go_on_accepting(context);
     sweep(context);
+    if (context->wake_at && context->now >= context->wake_at) {
+        context->wake_at = 0;
+    }
     context->in_service = false;
     context->left = context->now;
     return (int)context->event_count;
+}
+
+int lws_wake_in(struct lws_context *context, int ms) {
+    int error = lws_foreign(context);
+
+    if (!error) {
+        context->wake_at = ms < 0 ? 0 : clock_ms() + (uint64_t)ms;
+    }
+    return error;
 }
 
 /* ---- in another loop ------------------------------------------------------------------------ */

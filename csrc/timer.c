@@ -18,6 +18,10 @@ static uint32_t duration(const struct lws_context *context, enum lws_deadline_li
         return context->options.close_timeout;
     case LWS_DEADLINE_LINGER:
         return context->options.linger_timeout;
+    case LWS_DEADLINE_PING:
+        return context->options.ping_interval;
+    case LWS_DEADLINE_PONG:
+        return context->options.pong_timeout;
     case LWS_DEADLINE_SEND:
     case LWS_DEADLINE_LISTS:
         break;
@@ -112,6 +116,13 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
         break;
     case LWS_DEADLINE_LINGER:
         lws_die(context, wsi, false);
+        break;
+    case LWS_DEADLINE_PING:
+        lws_output_ping(context, wsi);
+        lws_deadline_set(context, wsi, LWS_DEADLINE_PONG);
+        break;
+    case LWS_DEADLINE_PONG:
+        lws_fail(context, wsi, LWS_FAULT_PING_TIMEOUT);
         break;
     case LWS_DEADLINE_SEND:
     case LWS_DEADLINE_LISTS:

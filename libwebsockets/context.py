@@ -421,7 +421,7 @@ class libwebsocket_context:
             lib.lws_refuse(self._c, slot, 403 if outcome == REFUSED else 500, False)
             return
         name = ffi.NULL if subprotocol is None else subprotocol
-        error = lib.lws_upgrade(self._c, slot, name, len(subprotocol or b""), ffi.NULL, 0)
+        error = lib.lws_upgrade(self._c, slot, name, len(subprotocol or b""), ffi.NULL, 0, False)
         if error != 0:
             cause = CAUSES.get(error, f"error {error}")
             log.event(logging.WARNING, "upgrade-failed", self._peer(slot), cause=cause)

@@ -1,0 +1,261 @@
+/* What the application asks of one connection, named by its slot. */
+#include "private-libwebsockets.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The connection that the application names, or NULL with the error. */
+static struct libwebsocket *named(struct lws_context *context, uint32_t slot, int *error) {
+    struct libwebsocket *wsi = NULL;
+
+    *error = lws_foreign(context);
+    if (!*error) {
+        wsi = lws_find(context, slot);
+        if (!wsi || !wsi->handle || wsi->late) {
+            wsi = NULL;
+            *error = LWS_ERROR_CLOSED;
+        }
+    }
+    return wsi;
+}
+
+static struct lws_handed_request *handed(struct lws_context *context, uint32_t slot) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    return wsi && wsi->state == LWS_STATE_REPLY && wsi->request
+               ? &context->requests[wsi->request - 1]
+               : NULL;
+}
+
+const struct lws_request *lws_request(struct lws_context *context, uint32_t slot) {
+    struct lws_handed_request *request = handed(context, slot);
+
+    return request ? &request->request : NULL;
+}
+
+const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot) {
+    struct lws_handed_request *request = handed(context, slot);
+
+    return request ? request->head : NULL;
+}
+
+const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length) {
+    struct lws_handed_request *request = handed(context, slot);
+
+    *length = 0;
+    if (request) {
+        *length = request->request.uri.length;
+        return request->head + request->request.uri.offset;
+    }
+    /* A connection that has died in this round keeps its URI for its CLOSED. */
+    if (lws_foreign(context) || slot >= context->slots || !lws_at(context, slot)->uri) {
+        return NULL;
+    }
+    *length = lws_at(context, slot)->uri->length;
+    return lws_at(context, slot)->uri->bytes;
+}
+
+int lws_version(struct lws_context *context, uint32_t slot) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    return wsi ? wsi->version : error;
+}
+
+int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,
+                size_t protocol_length, const char *extensions, size_t extensions_length,
+                bool compressed) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    if (!wsi) {
+        return error;
+    }
+
+    struct lws_handed_request *handed_request = handed(context, slot);
+
+    if (!handed_request || handed_request->request.version == LWS_VERSION_HTTP) {
+        return LWS_ERROR_STATE;
+    }
+
+    const struct lws_request *request = &handed_request->request;
+    const uint8_t *head = handed_request->head;
+    struct lws_handshake_extra extra = {protocol, protocol_length, extensions, extensions_length,
+                                        wsi->secure};
+
+    if (protocol_length > 4096 || extensions_length > 4096) {
+        return LWS_ERROR_ARGUMENT;
+    }
+
+    uint32_t most = 512 + request->field[LWS_FIELD_HOST].length +
+                    request->field[LWS_FIELD_ORIGIN].length + request->uri.length +
+                    (uint32_t)(protocol_length + extensions_length);
+    struct lws_uri *uri = malloc(sizeof *uri + request->uri.length);
+
+    if (!uri) {
+        return LWS_ERROR_MEMORY;
+    }
+
+    uint8_t *room = lws_output_room(context, wsi, most);
+
+    if (!room) {
+        free(uri);
+        return LWS_ERROR_MEMORY;
+    }
+
+    ptrdiff_t size = lws_handshake_reply(
+        head, request, request->version == LWS_VERSION_HIXIE76 ? head + request->key3 : NULL,
+        &extra, room, most);
+
+    lws_output_trim(context, wsi, size < 0 ? most : most - (uint32_t)size);
+    if (size < 0) {
+        free(uri);
+        return LWS_ERROR_ARGUMENT;
+    }
+    uri->length = request->uri.length;
+    memcpy(uri->bytes, head + request->uri.offset, uri->length);
+    wsi->uri = uri;
+    wsi->version = request->version;
+    lws_release_request(wsi);
+    wsi->state = LWS_STATE_OPEN;
+    wsi->session = 1;
+    wsi->deflate = compressed && wsi->version != LWS_VERSION_HIXIE76;
+    context->established++;
+    memset(&wsi->in, 0, sizeof wsi->in);
+    if (context->options.ping_interval && wsi->version != LWS_VERSION_HIXIE76) {
+        lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
+    }
+    if (wsi->stash) {
+        lws_pend(context, wsi);
+    }
+    return 0;
+}
+
+int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep_alive) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    if (!wsi) {
+        return error;
+    }
+    if (wsi->state != LWS_STATE_REPLY) {
+        return LWS_ERROR_STATE;
+    }
+    lws_refuse_request(context, wsi, status, keep_alive);
+    return 0;
+}
+
+int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    if (!wsi) {
+        return error;
+    }
+    if (wsi->state != LWS_STATE_REPLY) {
+        return LWS_ERROR_STATE;
+    }
+    lws_end_reply(context, wsi, keep_alive);
+    return 0;
+}
+
+int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const uint8_t *reason,
+              size_t length) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    if (!wsi) {
+        return error;
+    }
+    switch ((enum lws_state)wsi->state) {
+    case LWS_STATE_OPEN:
+        error = lws_output_close(context, wsi, code, reason, length);
+        if (!error) {
+            wsi->state = LWS_STATE_CLOSING;
+            wsi->rx_off = 0;
+            lws_deadline_clear(context, wsi, 0);
+        }
+        return error;
+    case LWS_STATE_REPLY:
+        lws_end_reply(context, wsi, false);
+        return 0;
+    case LWS_STATE_DRAIN:
+        wsi->keep = 0;
+        return 0;
+    case LWS_STATE_HEAD:
+        lws_finish(context, wsi, LWS_DEADLINE_LINGER);
+        return 0;
+    case LWS_STATE_CLOSING:
+    case LWS_STATE_FINISH:
+    case LWS_STATE_LINGER:
+    case LWS_STATE_FREE:
+    case LWS_STATE_DEAD:
+        break;
+    }
+    return 0;
+}
+
+int lws_abort(struct lws_context *context, uint32_t slot) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    if (!wsi) {
+        return error;
+    }
+    lws_die(context, wsi, true);
+    return 0;
+}
+
+int64_t lws_queued(struct lws_context *context, uint32_t slot) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    return wsi ? (int64_t)wsi->queued : error;
+}
+
+int lws_want_writable(struct lws_context *context, uint32_t slot) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    if (!wsi) {
+        return error;
+    }
+    if (wsi->state != LWS_STATE_OPEN) {
+        return LWS_ERROR_STATE;
+    }
+    wsi->want_writable = 1;
+    if (!lws_blocked(wsi)) {
+        lws_tell_writable(context, wsi);
+    }
+    return 0;
+}
+
+int lws_rx_flow_control(struct lws_context *context, uint32_t slot, bool enable) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    if (!wsi) {
+        return error;
+    }
+    if (wsi->state != LWS_STATE_OPEN) {
+        return LWS_ERROR_STATE;
+    }
+    wsi->rx_off = !enable;
+    if (!lws_blocked(wsi)) {
+        lws_interest(context, wsi, enable ? 1 : 0);
+        lws_go_on_reading(context, wsi);
+    }
+    return 0;
+}
+
+int64_t lws_latency(struct lws_context *context, uint32_t slot) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    return wsi ? (int64_t)wsi->latency - 1 : error;
+}
+
+uint32_t lws_connections(const struct lws_context *context) {
+    return context->live;
+}
