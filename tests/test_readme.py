@@ -7,11 +7,11 @@ import re
 import sys
 from pathlib import Path
 
-import libwebsockets
 import pytest
 from conformance.running import SECONDS, Program
 from websockets.sync.client import connect
 
+import libwebsockets
 from libwebsockets.options import LIMITS, Options
 
 ROOT = Path(__file__).resolve().parent.parent
