@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 
 import pytest
-
 from support.raw import (
     BINARY,
     CLOSE,
@@ -150,9 +149,11 @@ def test_FR_08_frames_cut_anywhere(row: Row, version: int) -> None:
     two = frame(TEXT, b"first message") + frame(BINARY, b"s" * 130) + frame(PING, b"p")
 
     def both(client: Client) -> None:
-        assert client.message() == b"first message"
-        assert client.message() == b"s" * 130
-        assert client.frame().payload == b"p"
+        # the pong may overtake the echoes, which wait for the callback
+        got = [client.frame() for _ in range(3)]
+        data = [one.payload for one in got if one.opcode != PONG]
+        assert data == [b"first message", b"s" * 130], got
+        assert [one.payload for one in got if one.opcode == PONG] == [b"p"], got
 
     row.ways(two, both, before=opener("/echo", version))
     large = frame(BINARY, b"L" * 65536)
