@@ -115,6 +115,8 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
             and wsi._slot != NO_SLOT
         ):
             result = _write(context._c, wsi._slot, buf._address, len, protocol)
+            if not context._dispatching:
+                lib.lws_flush(context._c)  # no round follows that would send it
         else:
             return _write_any(wsi, buf, len, protocol)
     except (AttributeError, OverflowError):
@@ -148,6 +150,8 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
         return _write_refused(wsi, payload.length, protocol, result)
     if reply is not None and protocol == HTTP:
         reply.record(payload)
+    if not context._dispatching:
+        lib.lws_flush(context._c)
     return 0
 
 
@@ -226,6 +230,8 @@ def libwebsocket_close_reason(
     if result not in (0, ERROR_CLOSED):
         return refuse(wsi, logging.WARNING, "close-refused", result, code=code)
     wsi._context._closing(wsi)
+    if not wsi._context._dispatching:
+        lib.lws_flush(wsi._context._c)
     return 0
 
 

@@ -22,6 +22,7 @@ from libwebsockets import (
     LWS_WRITE_TEXT,
     libwebsocket_buffer,
     libwebsocket_write,
+    log,
 )
 
 PRE, POST = LWS_SEND_BUFFER_PRE_PADDING, LWS_SEND_BUFFER_POST_PADDING
@@ -30,6 +31,12 @@ SIZE = len(PAYLOAD)
 END = b"the end of a job"
 WHOLE = bytes(PRE) + PAYLOAD + bytes(POST)
 ffi = cffi.FFI()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_log() -> None:
+    """Lines are limited by the second for the whole process: no test uses up another's."""
+    log._forget()
 
 
 def of_bytearray() -> Any:
@@ -150,7 +157,7 @@ COPIED = [of_bytes, of_str, of_readonly_view, of_char_pointer, of_readonly_numpy
 
 
 class Writer:
-    """A session whose next message makes the callback write something, and tells what came of it."""
+    """Writes something for the next message, and tells what came of it."""
 
     def __init__(self) -> None:
         self.job: Callable[[Any], Any] = lambda wsi: None
@@ -245,7 +252,10 @@ def test_only_the_padding_is_written() -> None:
 def test_sizes_of_the_own_buffer(session: Any, size: int) -> None:
     buffer = libwebsocket_buffer(size)
     buffer[:] = data = bytes(i % 251 for i in range(size))
-    job = lambda wsi: libwebsocket_write(wsi, buffer, size, LWS_WRITE_BINARY)  # noqa: E731
+
+    def job(wsi: Any) -> int:
+        return libwebsocket_write(wsi, buffer, size, LWS_WRITE_BINARY)
+
     assert sent(session, job) == [data]
     assert bytes(buffer) == data
     assert len(buffer) == size
