@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from . import negotiation
+from .deflate import load_engine
 
 __all__ = ["LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 
@@ -48,6 +49,16 @@ class Options(TypedDict, total=False):
     send_interval: float
     shutdown_grace: float
     callback_warn: float
+    ping_interval: float
+    pong_timeout: float
+    rx_fragments: bool
+    deflate: bool
+    deflate_engine: str  # "zlib", "isal" or "zlib-ng"
+    deflate_context_takeover: bool
+    deflate_threshold: int
+    deflate_level: int
+    deflate_mem_level: int
+    deflate_window_bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,12 @@ LIMITS = {
     "send_interval": _seconds(0.05, 0.0),  # period of LWS_CALLBACK_SEND; 0: never
     "shutdown_grace": _seconds(10.0, 0.0),
     "callback_warn": _seconds(1.0),
+    "ping_interval": _seconds(20.0, 0.0),  # silence after which a peer is pinged; 0: never
+    "pong_timeout": _seconds(20.0),  # close 1011
+    "deflate_threshold": Limit(64, 0, UINT32_HALF),  # shorter messages are sent as they are
+    "deflate_level": Limit(1, 0, 9),
+    "deflate_mem_level": Limit(8, 1, 9),
+    "deflate_window_bits": Limit(15, 9, 15),
 }
 
 
@@ -96,6 +113,9 @@ class Settings:
     origins: frozenset[bytes | None] | None
     hosts: frozenset[tuple[bytes, int | None]] | None
     subprotocols: tuple[bytes | None, ...] | None
+    deflate: bool
+    deflate_engine: Any  # a module like zlib
+    deflate_context_takeover: bool
     limits: dict[str, int]
 
     @property
@@ -137,9 +157,24 @@ def settings_from_options(options: Options) -> Settings:
             limits[name] = _default_connections()
         else:
             limits[name] = _checked(name, limit.default, limit)
+    limits["rx_fragments"] = _flag(given, "rx_fragments", False)
+    deflate = _flag(given, "deflate", False)
+    takeover = _flag(given, "deflate_context_takeover", True)
+    engine = load_engine(
+        given.pop("deflate_engine", "zlib"), limits["deflate_level"], limits["deflate_mem_level"]
+    )
     if given:
         raise TypeError(f"unknown option {min(given)!r}")
-    return Settings(host, ssl_context, origins, hosts, subprotocols, limits)
+    return Settings(
+        host, ssl_context, origins, hosts, subprotocols, deflate, engine, takeover, limits
+    )
+
+
+def _flag(given: dict[str, Any], name: str, default: bool) -> bool:
+    value = given.pop(name, default)
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+    return value
 
 
 def _checked(name: str, value: Any, limit: Limit) -> int:
