@@ -477,7 +477,7 @@ struct lws_options {
     /* With permessage-deflate agreed, a whole message of at least as many bytes is not taken by the
      * writing functions: LWS_ERROR_DEFLATE; its compressed form (LWS_WRITE_COMPRESSED) is. */
     uint32_t deflate_threshold;
-    int oldest;            /* the oldest protocol version to accept: 76, 7, 8 or 13 */
+    int oldest; /* the oldest protocol version to accept: 76, 7, 8 or 13 */
 };
 
 enum lws_event_kind {

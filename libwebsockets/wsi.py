@@ -211,7 +211,8 @@ def libwebsocket_get_uri(wsi: libwebsocket) -> str | None:
     Of the request that the callback is answering, or of the one that opened the session (the
     request target of RFC 9112, section 3.2, without scheme and authority). The str is a copy.
 
-    Returns None, with a line in the log, on an inert handle, without a request, from another thread
+    Empty on what the callback is given for an event of no connection
+    (LWS_CALLBACK_PROTOCOL_INIT). Returns None, with a line in the log, on an inert handle, without a request, from another thread
     and in a forked copy. Raises TypeError if wsi is no ``libwebsocket``.
     """
     _check_wsi(wsi)
@@ -222,7 +223,9 @@ def libwebsocket_get_uri(wsi: libwebsocket) -> str | None:
             # The core takes only ASCII in a target.
             return bytes(ffi.buffer(uri, length[0])).decode("latin-1")
         refuse(wsi, logging.WARNING, "uri-refused", _state(wsi))
-    elif type(wsi) is libwebsocket:  # the context's own handle never had one
+    elif isinstance(wsi, own_handle):
+        return ""  # a callback of 2010 compares it before it looks at the reason
+    else:
         refuse(wsi, logging.INFO, "uri-refused", ERROR_CLOSED)
     return None
 
