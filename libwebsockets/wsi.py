@@ -212,8 +212,9 @@ def libwebsocket_get_uri(wsi: libwebsocket) -> str | None:
     request target of RFC 9112, section 3.2, without scheme and authority). The str is a copy.
 
     Empty on what the callback is given for an event of no connection
-    (LWS_CALLBACK_PROTOCOL_INIT). Returns None, with a line in the log, on an inert handle, without a request, from another thread
-    and in a forked copy. Raises TypeError if wsi is no ``libwebsocket``.
+    (LWS_CALLBACK_PROTOCOL_INIT). Returns None, with a line in the log, on an inert handle,
+    without a request, from another thread and in a forked copy. Raises TypeError if wsi is no
+    ``libwebsocket``.
     """
     _check_wsi(wsi)
     if wsi._slot != NO_SLOT:
