@@ -501,7 +501,7 @@ def test_HY_04_the_client_goes_at_once(row: Row) -> None:
 
 
 def leave_with_requests_under_way(row: Row) -> None:
-    """Peers that reset the connection while requests of theirs lie in the server's present round."""
+    """Peers that go by RST while requests of theirs lie in the present round."""
     for _ in range(200):
         row.open("/tick").reset()
         for request in (get("/a") * 20, get("/file") * 20, get("/a") * 20 + upgrade() + text("x")):

@@ -182,6 +182,10 @@ class Row:
                 self.barrier()
             look(client, "a byte a write")
 
+    def grown(self, before: int) -> int:
+        """Resident memory that the server has taken since it was `before`; 0 under sanitizers."""
+        return 0 if PRELOAD else resident(self.pid) - before
+
     def own(self, *events: str) -> None:
         """Event words of the application's own wrong calls: a line for each call."""
         self._own.update(events)
