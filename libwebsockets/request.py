@@ -40,7 +40,7 @@ class Request:
     @property
     def gone(self) -> bool:
         """Whether there is no request any more: nothing else here may be asked then."""
-        return bool(self._request == ffi.NULL or self._head == ffi.NULL)
+        return not (self._request and self._head)
 
     @property
     def is_head(self) -> bool:
