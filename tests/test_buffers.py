@@ -209,13 +209,15 @@ def refused(session: Any, job: Callable[[Any], Any]) -> Any:
 @pytest.mark.parametrize("protocol", [LWS_WRITE_TEXT, LWS_WRITE_BINARY])
 @pytest.mark.parametrize("make", WRITABLE + COPIED)
 def test_every_kind(session: Any, make: Callable[[], Any], protocol: int) -> None:
-    assert sent(session, lambda wsi: libwebsocket_write(wsi, make(), SIZE, protocol)) == [PAYLOAD]
+    buffer = make()
+    assert sent(session, lambda wsi: libwebsocket_write(wsi, buffer, SIZE, protocol)) == [PAYLOAD]
 
 
 @pytest.mark.parametrize("make", WRITABLE + COPIED)
 def test_a_part_and_nothing(session: Any, make: Callable[[], Any]) -> None:
+    buffer = make()
+
     def job(wsi: Any) -> int:
-        buffer = make()
         return libwebsocket_write(wsi, buffer, 4, 0) | libwebsocket_write(wsi, buffer, 0, 0)
 
     assert sent(session, job) == [PAYLOAD[:4], b""]
@@ -225,8 +227,9 @@ def test_a_part_and_nothing(session: Any, make: Callable[[], Any]) -> None:
 def test_the_payload_is_not_changed_and_can_be_sent_again(
     session: Any, make: Callable[[], Any]
 ) -> None:
+    buffer = make()
+
     def job(wsi: Any) -> int:
-        buffer = make()
         return sum(libwebsocket_write(wsi, buffer, SIZE, 0) for _ in range(3))
 
     assert sent(session, job) == [PAYLOAD] * 3

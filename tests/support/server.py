@@ -37,15 +37,15 @@ PRELOAD = os.environ.get("LWS_TEST_PRELOAD", "")
 Record = dict[str, Any]
 
 
-def sanitizer_environment(log: Path) -> dict[str, str]:
+def sanitizer_environment(reports: Path) -> dict[str, str]:
     """What a sanitized build needs; empty for any other."""
     if not PRELOAD:
         return {}
     return {
         "LD_PRELOAD": PRELOAD,
         "PYTHONMALLOC": "malloc",
-        "ASAN_OPTIONS": f"detect_leaks=0:exitcode=99:log_path={log}.report",
-        "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:log_path={log}.report",
+        "ASAN_OPTIONS": f"detect_leaks=0:handle_segv=0:exitcode=99:log_path={reports}",
+        "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:log_path={reports}",
     }
 
 
@@ -82,6 +82,11 @@ def resident(pid: int) -> int:
 def cpu_seconds(pid: int) -> float:
     """CPU time of the process so far: the scheduler's nanoseconds, finer than clock ticks."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def runnable_seconds(task: str | int) -> float:
+    """Seconds that a task was ready to run and had no CPU: the machine's fault, not its own."""
+    return int(Path(f"/proc/{task}/schedstat").read_text().split()[1]) / 1e9
 
 
 def free_port() -> int:
@@ -137,7 +142,11 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**os.environ, **sanitizer_environment(log), **(env or {})},
+                env={
+                    **os.environ,
+                    **sanitizer_environment(log.with_suffix(".report")),
+                    **(env or {}),
+                },
                 **(popen or {}),
             )
         assert self.parent.stdout
