@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Deflation", "agree", "load_engine", "receive"]
 
-ENGINES = {"zlib": "zlib", "isal": "isal.isal_zlib", "zlib-ng": "zlib_ng.zlib_ng"}
+ENGINES = {"zlib": zlib.__name__, "isal": "isal.isal_zlib", "zlib-ng": "zlib_ng.zlib_ng"}
 
 DEFLATED = 8  # the method of every engine
 RFC6455: int = lib.LWS_VERSION_RFC6455

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from . import negotiation
 from .deflate import load_engine
 
-__all__ = ["LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
+__all__ = ["ENGINE", "FLAGS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 
 UINT32_HALF = 2**31 - 1
 HEAD_MAX = 65536  # a head is parsed in one piece
@@ -104,6 +104,14 @@ LIMITS = {
 }
 
 
+FLAGS = {
+    "rx_fragments": False,  # messages are handed over in pieces
+    "deflate": False,  # permessage-deflate is agreed to where a client offers it
+    "deflate_context_takeover": True,  # compressed messages refer to earlier ones
+}
+ENGINE = "zlib"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Checked options. Limits are in the units of the core: bytes and milliseconds."""
@@ -157,11 +165,11 @@ def settings_from_options(options: Options) -> Settings:
             limits[name] = _default_connections()
         else:
             limits[name] = _checked(name, limit.default, limit)
-    limits["rx_fragments"] = _flag(given, "rx_fragments", False)
-    deflate = _flag(given, "deflate", False)
-    takeover = _flag(given, "deflate_context_takeover", True)
+    limits["rx_fragments"] = _flag(given, "rx_fragments")
+    deflate = _flag(given, "deflate")
+    takeover = _flag(given, "deflate_context_takeover")
     engine = load_engine(
-        given.pop("deflate_engine", "zlib"), limits["deflate_level"], limits["deflate_mem_level"]
+        given.pop("deflate_engine", ENGINE), limits["deflate_level"], limits["deflate_mem_level"]
     )
     if given:
         raise TypeError(f"unknown option {min(given)!r}")
@@ -170,8 +178,8 @@ def settings_from_options(options: Options) -> Settings:
     )
 
 
-def _flag(given: dict[str, Any], name: str, default: bool) -> bool:
-    value = given.pop(name, default)
+def _flag(given: dict[str, Any], name: str) -> bool:
+    value = given.pop(name, FLAGS[name])
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
     return value

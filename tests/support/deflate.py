@@ -35,10 +35,10 @@ class Peer:
         self.client = client
         self.agreed = ask(client, path, offer).one("Sec-WebSocket-Extensions")
         assert self.agreed is not None
-        parameters = dict(
-            (name.strip(), value)
+        parameters = {
+            name.strip(): value
             for name, _, value in (part.partition(b"=") for part in self.agreed.split(b";"))
-        )
+        }
         self.bits = int(parameters.get(b"client_max_window_bits") or 15)
         self.server_bits = int(parameters.get(b"server_max_window_bits") or 15)
         self.takeover = b"client_no_context_takeover" not in parameters
@@ -49,7 +49,9 @@ class Peer:
     def compressed(self, data: bytes) -> bytes:
         """The payload of the next message."""
         if self._deflater is None or not self.takeover:
-            self._deflater = zlib.compressobj(6, zlib.DEFLATED, -max(9, self.bits))  # as zlib itself does for 8
+            self._deflater = zlib.compressobj(
+                6, zlib.DEFLATED, -max(9, self.bits)
+            )  # as zlib itself does for 8
         done = self._deflater.compress(data) + self._deflater.flush(zlib.Z_SYNC_FLUSH)
         assert done.endswith(TAIL)
         return bytes(done[: -len(TAIL)])
