@@ -88,10 +88,10 @@ def test_wheel_is_abi3_and_complete(wheel: Path) -> None:
     assert "libwebsockets/py.typed" in names
     for name in ("__init__.py", "__main__.py", "test.html", "favicon.ico"):
         assert f"libwebsockets/testserver/{name}" in names
-    extensions = [name for name in names if name.endswith(".so")]
-    assert len(extensions) == 1
+    extensions = sorted(name for name in names if name.endswith(".so"))
+    assert len(extensions) == 2
     if LIMITED:
-        assert extensions == ["libwebsockets/_core.abi3.so"]
+        assert extensions == ["libwebsockets/_benchmark.abi3.so", "libwebsockets/_core.abi3.so"]
     assert not [name for name in names if name.startswith(("tests/", "csrc/"))]
     required = [
         line

@@ -35,7 +35,7 @@ struct bench_load {
     uint32_t size;       /* payload bytes of a message; of the body of an HTTP reply */
     int text;            /* 1: text messages, 0: binary */
     uint32_t warmup_ms;  /* load before the measurement, not counted */
-    uint32_t run_ms;     /* of the measurement */
+    uint32_t run_ms;     /* of the measurement, which goes on until something is counted */
     int server;          /* the process whose CPU time is read; 0: none */
     const char *path;    /* of the request */
     const uint8_t *body; /* what an HTTP reply must bring, size bytes; only read */
@@ -79,12 +79,12 @@ enum bench_limit {
 };
 
 /*
- * Serves one kind on a listening, non-blocking socket until the process is killed, or its parent
- * ends. file, for HTTP, is a descriptor of a regular file, sent from its beginning with each reply.
- * Returns -errno if it cannot go on. Made to be fast, not robust: no limits, no deadlines, no
- * UTF-8, no control frames but Close.
+ * Serves one kind on a listening, non-blocking socket until the process is killed or its parent,
+ * the process of that number, ends. file, for HTTP, is a descriptor of a regular file, sent from
+ * its beginning with each reply. Returns -errno if it cannot go on. Made to be fast, not robust: no
+ * limits, no deadlines, no UTF-8, no control frames but Close.
  */
-int bench_limit_serve(int listener, int kind, int file);
+int bench_limit_serve(int listener, int kind, int file, int parent);
 
 /* ---- codec.c: loops over the codec --------------------------------------------------------------
  */

@@ -55,5 +55,5 @@ struct bench_result {
 
 int bench_run(const struct bench_load *load, struct bench_result *result);
 uint64_t bench_percentile(const uint32_t *latency, double share);
-int bench_limit_serve(int listener, int kind, int file);
+int bench_limit_serve(int listener, int kind, int file, int parent);
 int64_t bench_codec(int kind, uint8_t *payload, size_t size, uint64_t times);

@@ -434,12 +434,15 @@ static int begin(struct server *server, int listener) {
     return 0;
 }
 
-int bench_limit_serve(int listener, int kind, int file) {
+int bench_limit_serve(int listener, int kind, int file, int parent) {
     static struct server server;
     struct epoll_event ready[READY];
     int error;
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it does not outlive its parent */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        return -ESRCH; /* it has ended already */
+    }
     server.kind = kind;
     server.file = file;
     server.all.next = server.all.previous = &server.all;

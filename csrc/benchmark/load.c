@@ -147,7 +147,7 @@ static int advance(struct generator *g) {
     } else if (result->phase == BENCH_WARMUP && g->now >= g->phase_end) {
         begin_measuring(g);
     } else if (result->phase == BENCH_MEASURING && load->kind != BENCH_IDLE &&
-               g->now >= g->phase_end) {
+               g->now >= g->phase_end && result->count) {
         return 1;
     }
     return 0;

@@ -155,7 +155,6 @@ static int established(struct generator *g, struct connection *c) {
     g->opening--;
     g->moved = g->now;
     if (g->load->kind == BENCH_HANDSHAKE) {
-        g->now = load_clock(CLOCK_MONOTONIC);
         load_record(g, c->began);
         return close_session(g, c);
     }
@@ -332,6 +331,7 @@ static int receive(struct generator *g, struct connection *c) {
             }
             return ended(g, c, got < 0 ? errno : 0);
         }
+        g->now = load_clock(CLOCK_MONOTONIC);
         g->moved = g->now;
         if (feed(g, c, g->buffer, (size_t)got) != 0) {
             return -1;

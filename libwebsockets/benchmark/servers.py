@@ -127,9 +127,10 @@ def limit(load: Load, root: Path, processor: int) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         listener.setblocking(False)
         port = listener.getsockname()[1]
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _serve_limit(listener, kind, root / load.path.lstrip("/"), processor)
+            _serve_limit(listener, kind, root / load.path.lstrip("/"), processor, parent)
     try:
         yield Server("bare C", port, pid)
     finally:
@@ -137,13 +138,15 @@ def limit(load: Load, root: Path, processor: int) -> Iterator[Server]:
         os.waitpid(pid, 0)
 
 
-def _serve_limit(listener: socket.socket, kind: int, file: Path, processor: int) -> None:
+def _serve_limit(
+    listener: socket.socket, kind: int, file: Path, processor: int, parent: int
+) -> None:
     """The child: never returns."""
     error = -1
     try:
         machine.pin(0, processor)
         descriptor = os.open(file, os.O_RDONLY) if kind == lib.BENCH_LIMIT_HTTP else -1
-        error = lib.bench_limit_serve(listener.fileno(), kind, descriptor)
+        error = lib.bench_limit_serve(listener.fileno(), kind, descriptor, parent)
     finally:
         os.write(2, f"the bare server ended: {os.strerror(-error)}\n".encode())
         os._exit(1)
