@@ -34,6 +34,7 @@ from .constants import (
 from .core import create_core
 from .request import Reply, Request, check_request, log_refusal
 from .timers import Timers, run_timers
+from .tls import SecureConnections
 from .waking import Waker, awoken
 from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert, own_handle
 
@@ -51,6 +52,8 @@ WATCH: int = lib.LWS_EVENT_WATCH
 WRITABLE: int = lib.LWS_EVENT_WRITABLE
 PONG: int = lib.LWS_EVENT_PONG
 COMPRESSED: int = lib.LWS_EVENT_COMPRESSED
+SECURE: int = lib.LWS_EVENT_SECURE
+SECURE_END: int = lib.LWS_EVENT_SECURE_END
 HTTP: int = lib.LWS_VERSION_HTTP
 
 FAULTS = [ffi.string(lib.lws_fault_event(fault)).decode() for fault in range(lib.LWS_FAULT_COUNT)]
@@ -58,6 +61,7 @@ FAULT_LEVELS = {
     "http-eof-in-head": logging.DEBUG,
     "ws-abnormal": logging.DEBUG,
     "handshake-timeout": logging.INFO,
+    "tls-handshake-timeout": logging.INFO,
     "close-timeout": logging.INFO,
 }
 
@@ -97,6 +101,7 @@ class libwebsocket_context:
         "_peer_text",
         "_piece",
         "_reply",
+        "_secure",
         "_settings",
         "_timers",
         "_unpacking",
@@ -140,6 +145,11 @@ class libwebsocket_context:
         self._in_length = 0
         self._reply: Reply | None = None
         self._interrupt: BaseException | None = None
+        self._secure: SecureConnections | None = None
+        if arguments.credentials is not None:
+            self._secure = SecureConnections(
+                self._c, self._arena, arguments.credentials, self._peer
+            )
         self._dispatching = False
         self._destroy = False
         self._foreign = False  # this is a forked copy
@@ -172,6 +182,8 @@ class libwebsocket_context:
         What a KeyboardInterrupt or SystemExit asked for is in _interrupt afterwards: the rest of
         the round's events are handled first.
         """
+        if self._secure is not None:
+            self._secure.flush()
         count: int = lib.lws_service(self._c, timeout_ms)
         if count > 0:
             began = time.monotonic()
@@ -181,6 +193,8 @@ class libwebsocket_context:
             self._dispatching = True
             while not self._dispatch_all(events):
                 pass
+            if self._secure is not None:
+                count = self._dispatch_appended(count)
             self._dispatching = False
             self._unpacking = None
             self._in = NOTHING
@@ -203,6 +217,23 @@ class libwebsocket_context:
             self._interrupt = self._interrupt or error
         finally:
             self._dispatching = False
+
+    def _dispatch_appended(self, done: int) -> int:
+        """The events of what was decrypted in this round. Returns the number of all events."""
+        while (count := lib.lws_event_count(self._c)) > done:
+            events = EVENT.iter_unpack(self._events[done * EVENT.size : count * EVENT.size])
+            self._unpacking = events
+            self._count = count
+            while not self._dispatch_all(events):
+                pass
+            done = count
+        return done
+
+    def _flush(self) -> None:
+        """Sends what was written, without receiving."""
+        if self._secure is not None:
+            self._secure.flush()
+        lib.lws_flush(self._c)
 
     def _dispatch_all(self, events: Iterator[tuple[Any, ...]]) -> bool:
         try:
@@ -270,7 +301,9 @@ class libwebsocket_context:
 
     def _rare(self, kind: int, code: int, slot: int, offset: int, length: int) -> None:
         """Every event but a small message and SEND."""
-        if kind <= BINARY_BUFFER:
+        if kind == SECURE and self._secure is not None:
+            self._secure.receive(slot, offset, length, code)
+        elif kind <= BINARY_BUFFER:
             self._large(slot, offset, length)
         elif kind == REQUEST:
             self._request(slot, offset)
@@ -291,6 +324,8 @@ class libwebsocket_context:
         elif kind == PONG:
             in_ = self._arena.view[offset : offset + length] if length else None
             self._tell(slot, LWS_CALLBACK_RECEIVE_PONG, in_, length)
+        elif kind == SECURE_END and self._secure is not None:
+            self._secure.forget(slot)
         elif kind >= COMPRESSED:
             deflate.receive(self, slot, kind, code, offset, length)
 
@@ -556,7 +591,7 @@ class libwebsocket_context:
     def _listen(self, listeners: list[socket]) -> None:
         """Hands listening sockets to the core, which closes them."""
         for listening in listeners:
-            error = lib.lws_listen(self._c, listening.fileno())
+            error = lib.lws_listen(self._c, listening.fileno(), self._secure is not None)
             if error < 0:
                 raise OSError(-error, os.strerror(-error))
             listening.detach()
