@@ -159,6 +159,7 @@ static ssize_t send_segment(struct lws_context *context, struct libwebsocket *ws
         lws_die(context, wsi, false);
         return -1;
     }
+    wsi->sent += (uint64_t)sent;
     segment->offset += (uint64_t)sent;
     if (segment->offset == segment->end) {
         queue_drop_first(wsi);
@@ -298,6 +299,7 @@ static bool send_gathered(struct lws_context *context, struct libwebsocket *wsi,
         }
         wsi->queue = segment;
     }
+    wsi->sent += sent_all;
     wsi->queued -= (uint32_t)sent_all;
     if (!open) {
         wait_for_room(context, wsi, sent_all > 0);
@@ -468,6 +470,7 @@ bool lws_output_shared(struct lws_context *context, struct libwebsocket *wsi, co
             return false;
         }
         done = sent > 0 ? (uint32_t)sent : 0;
+        wsi->sent += done;
         if (done == size) {
             return true;
         }
