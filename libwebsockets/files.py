@@ -49,6 +49,8 @@ STATUSES = {
     errno.ENOMEM: 503,
 }
 
+mimetypes.init()  # reads files of the system: here, not while the first client waits
+
 CODINGS = {b"br": b".br", b"gzip": b".gz"}  # the better first
 # What a file is whose name says that it is compressed: its bytes are sent as they are.
 COMPRESSED = {
