@@ -51,6 +51,7 @@ VERSIONS = {
 
 _write = lib.lws_write
 _write_arena = lib.lws_write_arena
+_write_copy = lib.lws_write_copy
 
 
 class libwebsocket:
@@ -115,6 +116,17 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
             and wsi._slot != NO_SLOT
         ):
             result = _write(context._c, wsi._slot, buf._address, len, protocol)
+            if not context._dispatching:
+                lib.lws_flush(context._c)  # no round follows that would send it
+        elif (
+            type(buf) is bytes
+            and 0 <= len <= buf.__len__()  # the builtin is hidden by C's name for the argument
+            and protocol < HTTP
+            and wsi._slot != NO_SLOT
+        ):
+            result = _write_copy(context._c, wsi._slot, buf, len, protocol)
+            if not context._dispatching:
+                lib.lws_flush(context._c)
         else:
             return _write_any(wsi, buf, len, protocol)
     except (AttributeError, OverflowError):
@@ -155,13 +167,15 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
             return 0
     if payload.copy:
         memory = ffi.cast("uint8_t *", payload.address)
-        result = lib.lws_write_copy(context._c, wsi._slot, memory, payload.length, protocol)
+        result = _write_copy(context._c, wsi._slot, memory, payload.length, protocol)
     else:
         result = _write(context._c, wsi._slot, payload.address, payload.length, protocol)
     if result != 0:
         return _write_refused(wsi, payload.length, protocol, result)
     if reply is not None and protocol == HTTP:
         reply.record(payload)
+    if not context._dispatching:
+        lib.lws_flush(context._c)
     return 0
 
 
@@ -240,6 +254,8 @@ def libwebsocket_close_reason(
     if result not in (0, ERROR_CLOSED):
         return refuse(wsi, logging.WARNING, "close-refused", result, code=code)
     wsi._context._closing(wsi)
+    if not wsi._context._dispatching:
+        lib.lws_flush(wsi._context._c)
     return 0
 
 

@@ -228,8 +228,10 @@ def test_reset_and_nothing_else_sets_the_number_to_0(server: Any) -> None:
         after = numbers(connection, 5)
         assert after == list("34567")
         connection.send("reset\n")
-        while connection.recv(SECONDS) != "0":
-            pass
+        under_way = []
+        while (message := connection.recv(SECONDS)) != "0":
+            under_way.append(message)
+            assert len(under_way) < 50, under_way
         assert numbers(connection, 3) == list("123")
 
 

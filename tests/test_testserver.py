@@ -23,6 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE.parent / "test-server"
+MOST = 200  # messages that are waited through for one
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ class TestEnd:
             assert connection.recv(SECONDS) == "0"
             server.process.send_signal(number)
             with pytest.raises(ConnectionClosedOK) as closing:
-                while True:
+                for _ in range(MOST):
                     connection.recv(SECONDS)
             assert closing.value.rcvd is not None
             assert closing.value.rcvd.code == 1001
@@ -177,6 +178,16 @@ class TestCallback:
     def numbers(self, connection: ClientConnection, count: int) -> list[str | bytes]:
         return [connection.recv(SECONDS) for _ in range(count)]
 
+    def until(self, connection: ClientConnection, wanted: str) -> list[str | bytes]:
+        """What comes before the message that is wanted."""
+        before: list[str | bytes] = []
+        for _ in range(MOST):
+            message = connection.recv(SECONDS)
+            if message == wanted:
+                return before
+            before.append(message)
+        raise AssertionError(f"no {wanted!r} among {MOST} messages")
+
     def test_each_session_counts_for_itself(self, server: TheTestServer) -> None:
         with opened(server) as first:
             assert self.numbers(first, 5) == list("01234")
@@ -189,8 +200,8 @@ class TestCallback:
         with opened(server) as connection:
             assert self.numbers(connection, 5) == list("01234")
             connection.send("reset\n")
-            while connection.recv(SECONDS) != "0":
-                pass
+            under_way = self.until(connection, "0")
+            assert under_way == [str(n) for n in range(5, 5 + len(under_way))]
             assert self.numbers(connection, 3) == list("123")
 
     @pytest.mark.parametrize(
@@ -199,11 +210,9 @@ class TestCallback:
     def test_other_text_comes_back_as_it_was_sent(self, server: TheTestServer, text: str) -> None:
         with opened(server) as connection:
             connection.send(text)
-            received = []
-            while text not in received:
-                received.append(connection.recv(SECONDS))
-            received.remove(text)
-            assert received == [str(n) for n in range(len(received))]
+            before = self.until(connection, text)
+            assert before == [str(n) for n in range(len(before))]
+            assert self.numbers(connection, 2) == [str(len(before)), str(len(before) + 1)]
 
 
 ES3_NODES = """

@@ -95,7 +95,7 @@ def test_FR_04_lengths_of_2_63_and_more(row: Row, version: int) -> None:
         for opcode in (TEXT, BINARY):
             data = frame(opcode, b"x" * 20, form=64, length=length)
             fails(row, data, 1002, version=version)
-    assert resident(row.pid) - before < 1 << 20
+    assert row.grown(before) < 1 << 20
     nothing_delivered(row)
 
 
@@ -109,7 +109,7 @@ def test_FR_05_too_big_by_the_header_alone(row: Row, version: int) -> None:
         # more by what an earlier fragment brought
         data = frame(TEXT, b"abc", fin=False) + frame(CONTINUATION, form=64, length=(1 << 20) - 2)
         fails(row, data, *codes, version=version, cuts=range(0))
-    assert resident(row.pid) - before < 1 << 20
+    assert row.grown(before) < 1 << 20
     nothing_delivered(row)
 
 
@@ -200,7 +200,7 @@ def test_FR_10_pings_that_nobody_reads_the_pongs_of(row: Row) -> None:
     sender = threading.Thread(target=client.send, args=(pings,))
     sender.start()
     row.barrier()
-    assert resident(row.pid) - before < 1 << 20
+    assert row.grown(before) < 1 << 20
     last = -1
     while last != count - 1:
         got = client.frame()
@@ -209,7 +209,7 @@ def test_FR_10_pings_that_nobody_reads_the_pongs_of(row: Row) -> None:
         assert number > last, "an older pong behind a newer one"
         last = number
     sender.join()
-    assert resident(row.pid) - before < 1 << 20
+    assert row.grown(before) < 1 << 20
     client.leave()
 
 

@@ -500,6 +500,31 @@ def test_HY_04_the_client_goes_at_once(row: Row) -> None:
     assert row.found("ESTABLISHED")
 
 
+def leave_with_requests_under_way(row: Row) -> None:
+    """Peers that go by RST while requests of theirs lie in the present round."""
+    for _ in range(200):
+        row.open("/tick").reset()
+        for request in (get("/a") * 20, get("/file") * 20, get("/a") * 20 + upgrade() + text("x")):
+            client = row.connect().send(request)
+            client.fill()  # the first reply: the server is at the others now
+            client.reset()
+        row.connect().send(upgrade("/hello") + text("x") * 5).reset()
+        row.connect().send(upgrade76() + text76("x") * 5).reset()
+    row.barrier()
+    assert row.found("HTTP") and row.found("ESTABLISHED")
+
+
+def test_HY_04_the_client_goes_with_requests_under_way(row: Row) -> None:
+    row.own("write-refused")
+    leave_with_requests_under_way(row)
+
+
+@pytest.mark.server(hosts=["localhost"], origins=[None, "http://localhost"])
+def test_HY_04_the_client_goes_before_its_request_is_checked(row: Row) -> None:
+    row.own("write-refused")
+    leave_with_requests_under_way(row)
+
+
 def test_HY_05_the_callback_refuses(row: Row) -> None:
     row.expect("callback-error")
     for version in (13, 76):

@@ -99,7 +99,7 @@ def test_FG_05_fragments_without_end(row: Row) -> None:
         client.send(empty)
     assert not client.send_failed
     row.barrier()
-    assert resident(row.pid) - before < 2 * 65536 + 65536
+    assert row.grown(before) < 2 * 65536 + 65536
     assert not row.server.found("RECEIVE", mark)
     client.send(frame(CONTINUATION, b"y"))
     record = row.server.wait_event("RECEIVE", 5, mark)
