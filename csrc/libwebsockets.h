@@ -331,9 +331,10 @@ struct lws_request {
     uint8_t count[LWS_FIELD_COUNT]; /* how many of that name, up to 255 */
     uint8_t kind;                   /* enum lws_method */
     uint8_t minor;                  /* 0 or 1: HTTP/1.x; later minors read as 1 */
-    uint8_t keep_alive; /* by version and Connection: may the connection be used again? */
-    uint8_t version;    /* enum lws_version: what it asks for; filled by lws_handshake_check */
-    uint32_t key3;      /* offset of the eight bytes after the head; hixie-76 only, else 0 */
+    uint8_t keep_alive;             /* by version and Connection, for the application also by
+                                       keepalive_requests: may the connection be used again? */
+    uint8_t version; /* enum lws_version: what it asks for; filled by lws_handshake_check */
+    uint32_t key3;   /* offset of the eight bytes after the head; hixie-76 only, else 0 */
 };
 
 /*
@@ -586,7 +587,10 @@ uint8_t *lws_message(struct lws_context *context, uint32_t number);
 uint8_t *lws_message_keep(struct lws_context *context, uint32_t number);
 void lws_message_free(uint8_t *payload);
 
-/* The request of a slot whose LWS_EVENT_REQUEST is being answered, and its head; else NULL. */
+/*
+ * The request of a slot whose LWS_EVENT_REQUEST is being answered, and its head; else NULL, also
+ * when the peer has reset the connection in the round of that event.
+ */
 const struct lws_request *lws_request(struct lws_context *context, uint32_t slot);
 const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
 

@@ -247,6 +247,7 @@ struct lws_context {
     uint32_t message_count;
     struct lws_buffer *pool;
     size_t pooled;
+    uint64_t pool_used; /* when a buffer was last asked for */
 
     struct epoll_event *ready;
     uint32_t ready_count, ready_next;

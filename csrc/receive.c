@@ -85,6 +85,7 @@ static void hand_out(struct lws_context *context, struct libwebsocket *wsi) {
     wsi->requests++;
     wsi->keep = handed->request.keep_alive && !context->stopping &&
                 wsi->requests < context->options.keepalive_requests;
+    handed->request.keep_alive = wsi->keep;
     lws_deadline_clear(context, wsi, 0);
     lws_event(context, LWS_EVENT_REQUEST, wsi->slot, handed->request.version, 0);
 }

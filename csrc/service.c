@@ -10,9 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LWS_LONG_ROUND                                                                             \
-    100u /* ms in the application after which peers are heard before deadlines                     \
-          */
+#define LWS_POOL_IDLE 500u  /* ms without a large message before its memory is given back */
+#define LWS_LONG_ROUND 100u /* ms in the application after which peers go before deadlines */
 
 static uint64_t clock_ms(void) {
     struct timespec now;
@@ -282,6 +281,7 @@ static int wait_ms(const struct lws_context *context, int limit) {
         context->options.send_interval && context->established ? context->next_send : 0,
         context->accept_again,
         context->wake_at,
+        context->pooled ? context->pool_used + LWS_POOL_IDLE : 0,
     };
 
     for (unsigned i = 0; i < sizeof at / sizeof *at; i++) {
@@ -316,6 +316,9 @@ int lws_service(struct lws_context *context, int timeout_ms) {
 
     lws_flush_all(context);
     free_messages(context);
+    if (context->pooled && context->now - context->pool_used >= LWS_POOL_IDLE) {
+        lws_buffer_free_all(context);
+    }
     context->event_count = 0;
     context->request_count = 0;
     context->arena_used = 0;
@@ -413,12 +416,6 @@ uint8_t *lws_message_keep(struct lws_context *context, uint32_t number) {
         context->messages[number] = NULL;
     }
     return payload;
-}
-
-void lws_message_free(uint8_t *payload) {
-    if (payload) {
-        free(payload - offsetof(struct lws_buffer, payload));
-    }
 }
 
 /* ---- stopping ------------------------------------------------------------------------------- */

@@ -378,9 +378,10 @@ def test_H76_10_frames_and_the_limit(row: Row) -> None:
         row.open(version=76).send(b"%cskipped\xff" % lead + text76("hello")).frame76()
     row.ways(b"\x01skipped\xff" + text76("hello"), hello, before=open76)
     row.open(version=76).echo(b"x" * 65536, 76)
-    for lead in (b"\x00", b"\x01", b"\x7f"):
-        data = lead + b"x" * 65537
+    for first in (b"\x00", b"\x01", b"\x7f"):
+        data = first + b"x" * 65537
         row.ways(data, closed76, before=open76, cuts=edges(data, 65536), bytewise=False)
+    row.barrier()
     assert {record["length"] for record in row.found("RECEIVE")} == {5, 65536}
 
 
@@ -407,6 +408,7 @@ def test_H76_11_lengths(row: Row) -> None:
     for lead in (0x80, 0x81, 0xFE):
         skipped = b"%c" % lead + base128(100) + b"\x00\xff" * 50
         row.ways(skipped + text76("hello"), hello, before=open76)
+    row.barrier()
     assert {record["length"] for record in row.found("RECEIVE")} == {5}
 
 
@@ -423,6 +425,7 @@ def test_H76_12_closing_and_bad_text(row: Row) -> None:
         text76(b"\xe2\x82"),
     ):
         row.ways(bad, closed76, before=open76)
+    row.barrier()
     assert not row.found("RECEIVE")
 
 
