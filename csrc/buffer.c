@@ -152,8 +152,8 @@ void lws_buffer_free_all(struct lws_context *context) {
     context->pooled = 0;
 }
 
-bool lws_stash_append(struct libwebsocket *wsi, const uint8_t *bytes, uint32_t length) {
-    struct lws_stash *stash = wsi->stash;
+bool lws_stash_append(struct lws_stash **of, const uint8_t *bytes, uint32_t length) {
+    struct lws_stash *stash = *of;
 
     if (length == 0) {
         return true;
@@ -174,24 +174,24 @@ bool lws_stash_append(struct libwebsocket *wsi, const uint8_t *bytes, uint32_t l
         if (!stash) {
             return false;
         }
-        if (!wsi->stash) {
+        if (!*of) {
             stash->offset = 0;
             stash->length = 0;
         }
         stash->room = room;
-        wsi->stash = stash;
+        *of = stash;
     }
     memcpy(stash->bytes + stash->length, bytes, length);
     stash->length += length;
     return true;
 }
 
-void lws_stash_take(struct libwebsocket *wsi, uint32_t length) {
-    struct lws_stash *stash = wsi->stash;
+void lws_stash_take(struct lws_stash **of, uint32_t length) {
+    struct lws_stash *stash = *of;
 
     stash->offset += length;
     if (stash->offset == stash->length) {
         free(stash);
-        wsi->stash = NULL;
+        *of = NULL;
     }
 }
