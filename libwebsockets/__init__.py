@@ -41,11 +41,19 @@ from .flow import (
     libwebsocket_get_queued,
     libwebsocket_rx_flow_control,
 )
+from .headers import (
+    libwebsocket_get_header,
+    libwebsocket_get_headers,
+    libwebsocket_get_method,
+    libwebsocket_get_peer_address,
+)
 from .pieces import (
     libwebsocket_frame_is_binary,
     libwebsocket_is_final_fragment,
     libwebsocket_is_first_fragment,
 )
+from .reply import libwebsockets_return_http_status, libwebsockets_write_http_head
+from .root import libwebsockets_serve_http_root
 from .server import libwebsocket_create_server, libwebsocket_server
 from .service import (
     libwebsocket_context_destroy,
@@ -105,7 +113,11 @@ __all__ = [
     "libwebsocket_frame_is_binary",
     "libwebsocket_get_close_code",
     "libwebsocket_get_context",
+    "libwebsocket_get_header",
+    "libwebsocket_get_headers",
     "libwebsocket_get_latency",
+    "libwebsocket_get_method",
+    "libwebsocket_get_peer_address",
     "libwebsocket_get_queued",
     "libwebsocket_get_uri",
     "libwebsocket_is_final_fragment",
@@ -118,5 +130,8 @@ __all__ = [
     "libwebsocket_write",
     "libwebsocket_write_protocol",
     "libwebsockets_broadcast",
+    "libwebsockets_return_http_status",
     "libwebsockets_serve_http_file",
+    "libwebsockets_serve_http_root",
+    "libwebsockets_write_http_head",
 ]

@@ -122,7 +122,7 @@ class libwebsocket_context:
         self._user_area_size = arguments.user_area_size
         self._warn = settings.callback_warn
         self._arena = Arena()
-        self._c: Any = create_core(settings.limits, arguments.protocol, self._arena)
+        self._c: Any = create_core(settings, arguments.protocol, self._arena)
         room = lib.lws_events_room(self._c) * EVENT.size
         self._events = memoryview(ffi.buffer(lib.lws_events(self._c), room))
         self._peer_text = ffi.new("char[]", lib.LWS_PEER_SIZE)

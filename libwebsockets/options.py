@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from . import negotiation
 from .deflate import load_engine
 
-__all__ = ["ENGINE", "FLAGS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
+__all__ = ["DEFAULTS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 
 UINT32_HALF = 2**31 - 1
 HEAD_MAX = 65536  # a head is parsed in one piece
@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     hosts: Iterable[str] | None  # None: any Host; an item without a port is that host at any port
     subprotocols: Iterable[str | None] | None  # None: any; None as an item: no subprotocol offered
     ssl_context: ssl.SSLContext | None
+    keep_headers: bool  # a session keeps the header fields of its request
     max_request_line: int
     max_header_line: int
     max_headers: int
@@ -103,13 +104,14 @@ LIMITS = {
     "deflate_window_bits": Limit(15, 9, 15),
 }
 
-
-FLAGS = {
+# Of the options that are no limits: all others are None.
+DEFAULTS: dict[str, Any] = {
+    "keep_headers": True,
     "rx_fragments": False,  # messages are handed over in pieces
     "deflate": False,  # permessage-deflate is agreed to where a client offers it
     "deflate_context_takeover": True,  # compressed messages refer to earlier ones
+    "deflate_engine": "zlib",
 }
-ENGINE = "zlib"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Settings:
     deflate_engine: Any  # a module like zlib
     deflate_context_takeover: bool
     limits: dict[str, int]
+    keep_headers: bool
 
     @property
     def shutdown_grace(self) -> float:
@@ -155,6 +158,9 @@ def settings_from_options(options: Options) -> Settings:
     origins = negotiation.origin_set(given.pop("origins", None))
     hosts = negotiation.host_set(given.pop("hosts", None))
     subprotocols = negotiation.subprotocol_list(given.pop("subprotocols", None))
+    keep_headers = given.pop("keep_headers", DEFAULTS["keep_headers"])
+    if not isinstance(keep_headers, bool):
+        raise TypeError(f"keep_headers must be a bool, not {type(keep_headers).__name__}")
     if given.get("max_connections", 0) is None:
         del given["max_connections"]
     limits = {}
@@ -168,18 +174,26 @@ def settings_from_options(options: Options) -> Settings:
     limits["rx_fragments"] = _flag(given, "rx_fragments")
     deflate = _flag(given, "deflate")
     takeover = _flag(given, "deflate_context_takeover")
-    engine = load_engine(
-        given.pop("deflate_engine", ENGINE), limits["deflate_level"], limits["deflate_mem_level"]
-    )
+    name = given.pop("deflate_engine", DEFAULTS["deflate_engine"])
+    engine = load_engine(name, limits["deflate_level"], limits["deflate_mem_level"])
     if given:
         raise TypeError(f"unknown option {min(given)!r}")
     return Settings(
-        host, ssl_context, origins, hosts, subprotocols, deflate, engine, takeover, limits
+        host,
+        ssl_context,
+        origins,
+        hosts,
+        subprotocols,
+        deflate,
+        engine,
+        takeover,
+        limits,
+        keep_headers,
     )
 
 
 def _flag(given: dict[str, Any], name: str) -> bool:
-    value = given.pop(name, FLAGS[name])
+    value = given.pop(name, DEFAULTS[name])
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
     return value

@@ -12,7 +12,7 @@ from conformance.running import SECONDS, Program
 from websockets.sync.client import connect
 
 import libwebsockets
-from libwebsockets.options import ENGINE, FLAGS, LIMITS, Options
+from libwebsockets.options import DEFAULTS, LIMITS, Options
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,12 +57,8 @@ def test_options_are_all_there_with_their_defaults() -> None:
     for name, default in rows.items():
         if name in LIMITS and name != "max_connections":
             assert ast.literal_eval(default) == LIMITS[name].default, name
-        elif name in FLAGS:
-            assert ast.literal_eval(default) is FLAGS[name], name
-        elif name == "deflate_engine":
-            assert ast.literal_eval(default) == ENGINE
         else:
-            assert default == "None", name
+            assert ast.literal_eval(default) == DEFAULTS.get(name), name
 
 
 @pytest.mark.parametrize(
