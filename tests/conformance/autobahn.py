@@ -89,7 +89,8 @@ def run_original(port: int, folder: Path, cases: list[str], version: int) -> Non
     path.write_text(json.dumps(spec))
     command = [python, "-c", ORIGINAL, site, "-m", "fuzzingclient", "-s", str(path)]
     # It exits with 0 whatever the cases said.
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=7200)
+    # In its folder: here it would import this file for the autobahn that it needs.
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, timeout=7200)
 
 
 def results(folder: Path) -> dict[str, str]:
