@@ -36,7 +36,6 @@ def test_https_and_keep_alive(serve: Serve) -> None:
     with server.connect() as client:
         for number in range(3):
             assert client.ask(get(f"/{number}")).body == b"/%d" % number
-        assert client.ask(get("/head", method="HEAD")).status == 200
         client.send(get("/a") + get("/b") + get("/c", ("Connection", "close")))
         assert [client.response().body for _ in range(3)] == [b"/a", b"/b", b"/c"]
         # The end is a close_notify, not a stream that was cut.

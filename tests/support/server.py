@@ -126,7 +126,7 @@ class Server:
         **options: Any,
     ) -> None:
         pair = localhost() if tls is True else tls or None
-        self.tls = pair.client() if pair else None
+        self.tls = pair.client() if pair and not expect_failure else None
         config = {
             "app": spec_of(app),
             "port": port,
