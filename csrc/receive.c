@@ -104,7 +104,66 @@ static ptrdiff_t find_request(struct lws_context *context, struct libwebsocket *
     return size;
 }
 
+bool lws_receive_proxy(struct lws_context *context, struct libwebsocket *wsi) {
+    uint32_t kept = lws_stashed(wsi);
+    uint8_t *data = window(context);
+    struct lws_address source;
+
+    if (kept) {
+        memcpy(data, wsi->stash->bytes + wsi->stash->offset, kept);
+    }
+
+    /* What comes behind the header is not ours to take: it may be for TLS. */
+    ssize_t seen = receive_bytes(wsi, data + kept, LWS_STASH_PIECE - kept, MSG_PEEK);
+
+    if (seen == RECEIVED_NOTHING) {
+        return false;
+    }
+    if (seen < 0) {
+        lws_die(context, wsi, false);
+        return false;
+    }
+
+    ptrdiff_t size = lws_proxy_decode(data, kept + (size_t)seen, &source);
+
+    if (size < 0) {
+        lws_report(context, wsi->slot, LWS_FAULT_PROXY_HEADER);
+        lws_die(context, wsi, true);
+        return false;
+    }
+
+    size_t taken = size ? (size_t)size - kept : (size_t)seen;
+
+    if (recv(wsi->fd, data + kept, taken, 0) != (ssize_t)taken) {
+        lws_die(context, wsi, true);
+        return false;
+    }
+    if (size == 0) {
+        if (!lws_stash_append(wsi, data + kept, (uint32_t)taken)) {
+            out_of_memory(context, wsi);
+        }
+        return false;
+    }
+    if (kept) {
+        lws_stash_take(wsi, kept);
+    }
+    wsi->proxy_due = 0;
+    if (source.family) {
+        wsi->peer = source;
+        if (!lws_peer_is_trusted(context, &source) && !lws_peer_count(context, wsi)) {
+            lws_report(context, wsi->slot, LWS_FAULT_CONN_LIMIT_IP);
+            lws_refuse_request(context, wsi, 503, false);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void receive_head(struct lws_context *context, struct libwebsocket *wsi, bool fresh) {
+    if (wsi->proxy_due && !(fresh && lws_receive_proxy(context, wsi))) {
+        return;
+    }
+
     uint8_t *data = window(context);
     ssize_t got = RECEIVED_NOTHING;
 

@@ -83,6 +83,7 @@ void lws_context_destroy(struct lws_context *context) {
     free_messages(context);
     lws_buffer_free_all(context);
     lws_close_listeners(context);
+    lws_peer_free_all(context);
     if (context->timer >= 0) {
         close(context->timer);
     }
