@@ -96,6 +96,8 @@ enum lws_event_kind {
     LWS_EVENT_WATCH,
     LWS_EVENT_WRITABLE,
     LWS_EVENT_PONG,
+    LWS_EVENT_SECURE,
+    LWS_EVENT_SECURE_END,
     LWS_EVENT_COMPRESSED,
     ...
 };
@@ -151,7 +153,7 @@ const char *lws_http_reason(int status);
 struct lws_context *lws_context_create(const struct lws_options *options, uint8_t *arena);
 void lws_context_destroy(struct lws_context *context);
 int lws_set_arena(struct lws_context *context, uint8_t *arena);
-int lws_listen(struct lws_context *context, int fd);
+int lws_listen(struct lws_context *context, int fd, bool secure);
 int lws_watch(struct lws_context *context, int fd, uint32_t events, uint32_t number);
 int lws_service(struct lws_context *context, int timeout_ms);
 struct lws_event *lws_events(struct lws_context *context);
@@ -204,3 +206,10 @@ int lws_wake_in(struct lws_context *context, int ms);
 int lws_stop(struct lws_context *context);
 int lws_abort_all(struct lws_context *context);
 uint32_t lws_connections(const struct lws_context *context);
+int lws_feed(struct lws_context *context, uint32_t slot, uint32_t offset, uint32_t length,
+             bool ended);
+uint32_t lws_event_count(const struct lws_context *context);
+uint32_t lws_secure_next(struct lws_context *context, const uint8_t **bytes, uint32_t *length);
+int lws_secure_send(struct lws_context *context, uint32_t slot, const uint8_t *records,
+                    size_t length);
+int lws_secure_fail(struct lws_context *context, uint32_t slot);

@@ -13,6 +13,8 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#define LWS_PROXY_MAX 8192u /* over the largest PROXY header */
+
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 void lws_peer_note(struct lws_address *peer, const struct sockaddr_storage *address) {
@@ -138,6 +140,65 @@ int lws_set_peer(struct lws_context *context, uint32_t slot, const struct lws_ad
     wsi->peer = *peer;
     wsi->forwarded_secure = secure;
     return 0;
+}
+
+bool lws_receive_proxy(struct lws_context *context, struct libwebsocket *wsi) {
+    uint32_t kept = lws_stashed(wsi);
+    uint8_t *data = lws_window(context);
+    struct lws_address source;
+
+    if (kept) {
+        memcpy(data, wsi->stash->bytes + wsi->stash->offset, kept);
+    }
+
+    /* What comes behind the header is not ours to take: it may be for TLS. */
+    ssize_t seen = lws_receive_bytes(wsi, data + kept, LWS_PROXY_MAX - kept, MSG_PEEK);
+
+    if (seen == LWS_RECEIVED_NOTHING) {
+        return false;
+    }
+    if (seen < 0) {
+        lws_die(context, wsi, false);
+        return false;
+    }
+
+    ptrdiff_t size = lws_proxy_decode(data, kept + (size_t)seen, &source);
+
+    if (size < 0) {
+        lws_report(context, wsi->slot, LWS_FAULT_PROXY_HEADER);
+        lws_die(context, wsi, true);
+        return false;
+    }
+
+    size_t taken = size ? (size_t)size - kept : (size_t)seen;
+
+    if (recv(wsi->fd, data + kept, taken, 0) != (ssize_t)taken) {
+        lws_die(context, wsi, true);
+        return false;
+    }
+    if (size == 0) {
+        if (!lws_stash_append(&wsi->stash, data + kept, (uint32_t)taken)) {
+            lws_out_of_memory(context, wsi);
+        }
+        return false;
+    }
+    if (kept) {
+        lws_stash_take(&wsi->stash, kept);
+    }
+    wsi->proxy_due = 0;
+    if (source.family) {
+        wsi->peer = source;
+        if (!lws_peer_is_trusted(context, &source) && !lws_peer_count(context, wsi)) {
+            lws_report(context, wsi->slot, LWS_FAULT_CONN_LIMIT_IP);
+            if (wsi->secure) {
+                lws_die(context, wsi, false);
+            } else {
+                lws_refuse_request(context, wsi, 503, false);
+            }
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- how many connections an address has ---------------------------------------------------- */

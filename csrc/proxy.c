@@ -29,7 +29,7 @@ static bool next_word(const uint8_t **at, const uint8_t *end, char *word, size_t
     size_t length = 0;
 
     while (*at < end && **at != ' ') {
-        if (length + 1 == room) {
+        if (length + 1 == room || **at <= ' ' || **at > '~') {
             return false;
         }
         word[length++] = (char)*(*at)++;

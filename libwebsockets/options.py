@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from . import negotiation
 
-__all__ = ["LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
+__all__ = ["DEFAULTS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 
 UINT32_HALF = 2**31 - 1
 HEAD_MAX = 65536  # a head is parsed in one piece
@@ -87,6 +87,9 @@ LIMITS = {
     "callback_warn": _seconds(1.0),
 }
 
+# Of the options that are no limits: all others are None.
+DEFAULTS: dict[str, Any] = {"keep_headers": True}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -129,7 +132,7 @@ def settings_from_options(options: Options) -> Settings:
     origins = negotiation.origin_set(given.pop("origins", None))
     hosts = negotiation.host_set(given.pop("hosts", None))
     subprotocols = negotiation.subprotocol_list(given.pop("subprotocols", None))
-    keep_headers = given.pop("keep_headers", True)
+    keep_headers = given.pop("keep_headers", DEFAULTS["keep_headers"])
     if not isinstance(keep_headers, bool):
         raise TypeError(f"keep_headers must be a bool, not {type(keep_headers).__name__}")
     if given.get("max_connections", 0) is None:
