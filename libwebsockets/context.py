@@ -9,7 +9,6 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from socket import socket
 from typing import Any
 
 from . import log
@@ -29,8 +28,11 @@ from .constants import (
     LWS_SEND_BUFFER_PRE_PADDING,
     libwebsocket_callback_reasons,
 )
+from .forwarded import client_of, set_peer
+from .listener import Listener, SocketFile
+from .networks import trust
 from .options import Settings
-from .request import Reply, Request, check_request, log_refusal
+from .request import Refusal, Reply, Request, check_request, log_refusal
 from .tls import SecureConnections
 from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert
 
@@ -82,6 +84,7 @@ class libwebsocket_context:
         "_destroy",
         "_dispatching",
         "_events",
+        "_files",
         "_foreign",
         "_handles",
         "_in",
@@ -127,6 +130,7 @@ class libwebsocket_context:
             )
         self._dispatching = False
         self._destroy = False
+        self._files: list[SocketFile] = []  # of Unix sockets, to be removed at the end
         self._foreign = False  # this is a forked copy
         _contexts.add(self)
 
@@ -264,7 +268,10 @@ class libwebsocket_context:
         elif kind <= BINARY_BUFFER:
             self._large(slot, offset, length)
         elif kind == REQUEST:
-            self._request(slot, offset)
+            if self._settings.proxies and lib.lws_trusted(self._c, slot):
+                self._forwarded(slot, offset)
+            else:
+                self._request(slot, offset)
         elif kind == CLOSED:
             self._closed(slot, code, offset, length)
         elif kind == GONE:
@@ -402,8 +409,7 @@ class libwebsocket_context:
             return  # the peer has reset the connection in this very round
         refusal, subprotocol = check_request(request, version, self._settings)
         if refusal is not None:
-            log_refusal(self._peer(slot), refusal)
-            lib.lws_refuse(self._c, slot, refusal.status, False)
+            self._refuse(slot, refusal)
             return
         wsi = self._handle(slot)
         reply = self._reply = Reply(wsi, request)
@@ -414,6 +420,21 @@ class libwebsocket_context:
                 self._upgrade(wsi, reply, subprotocol)
         finally:
             self._reply = None
+
+    def _forwarded(self, slot: int, version: int) -> None:
+        """A request by way of a trusted proxy, which may speak for others in the next one."""
+        client = client_of(Request(self._c, slot), self._settings.proxies)
+        if isinstance(client, Refusal):
+            self._refuse(slot, client)
+            return
+        before = None if client is None else set_peer(self._c, slot, client)
+        self._request(slot, version)
+        if before is not None and lib.lws_version(self._c, slot) == HTTP:
+            lib.lws_set_peer(self._c, slot, before, False, ffi.new("struct lws_address *"))
+
+    def _refuse(self, slot: int, refusal: Refusal) -> None:
+        log_refusal(self._peer(slot), refusal)
+        lib.lws_refuse(self._c, slot, refusal.status, False)
 
     def _handle(self, slot: int) -> libwebsocket:
         """The handle of a slot, made if there is none, with user memory of its own for the
@@ -492,10 +513,11 @@ class libwebsocket_context:
             raise OSError(-error, os.strerror(-error))
         self._watched[number] = ready
 
-    def _listen(self, listeners: list[socket]) -> None:
+    def _listen(self, listeners: list[Listener]) -> None:
         """Hands listening sockets to the core, which closes them."""
         for listening in listeners:
-            error = lib.lws_listen(self._c, listening.fileno(), self._secure is not None)
+            secure = self._secure is not None if listening.secure is None else listening.secure
+            error = lib.lws_listen(self._c, listening.fileno(), secure)
             if error < 0:
                 raise OSError(-error, os.strerror(-error))
             listening.detach()
@@ -513,6 +535,8 @@ class libwebsocket_context:
                 make_inert(wsi)
         self._handles.clear()
         self._closing_handles.clear()
+        for made in self._files:
+            made.remove()
         c, self._c = self._c, None
         self._events.release()
         lib.lws_context_destroy(c)
@@ -542,10 +566,12 @@ def _create(settings: Settings, protocol: int, arena: Arena) -> Any:
     options.head.head = limits["max_head"]
     options.oldest = protocol
     options.keep_headers = settings.keep_headers
+    options.proxy_protocol = settings.proxy_protocol
     for name in (
         "max_message",
         "max_send_buffer",
         "max_connections",
+        "max_connections_per_ip",
         "keepalive_requests",
         "handshake_timeout",
         "keepalive_timeout",
@@ -558,6 +584,7 @@ def _create(settings: Settings, protocol: int, arena: Arena) -> Any:
     context = lib.lws_context_create(options, arena.pointer)
     if context == ffi.NULL:
         raise OSError(ffi.errno, os.strerror(ffi.errno))
+    trust(context, settings.proxies)
     return context
 
 

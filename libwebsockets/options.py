@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from . import negotiation
+from .endpoint import Endpoint, endpoint_of_host, endpoints_of_listen
+from .networks import Network, proxy_networks
 
 __all__ = ["DEFAULTS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 
@@ -26,6 +28,9 @@ class Options(TypedDict, total=False):
     """
 
     host: str | None  # address or name to listen on; None: all addresses, IPv4 and IPv6
+    listen: Iterable[str] | None  # further places to listen: see endpoint.py
+    trusted_proxies: Iterable[str] | None  # addresses and networks whose word on clients counts
+    proxy_protocol: bool  # connections of trusted_proxies begin with a PROXY header
     backlog: int
     origins: Iterable[str | None] | None  # None: any origin; None as an item: no Origin field
     hosts: Iterable[str] | None  # None: any Host; an item without a port is that host at any port
@@ -40,6 +45,7 @@ class Options(TypedDict, total=False):
     max_message: int
     max_send_buffer: int
     max_connections: int | None
+    max_connections_per_ip: int  # of an IPv4 address, of a /64 of IPv6; 0: no limit
     keepalive_requests: int
     handshake_timeout: float
     keepalive_timeout: float
@@ -76,6 +82,7 @@ LIMITS = {
     "max_message": Limit(2**20, 1, UINT32_HALF),  # close 1009
     "max_send_buffer": Limit(2**20, 1, UINT32_HALF),  # libwebsocket_write returns -1
     "max_connections": Limit(0, 1, 2**24),  # 503; the default is by RLIMIT_NOFILE
+    "max_connections_per_ip": Limit(0, 0, 2**24),  # 503
     "keepalive_requests": Limit(1000, 1, UINT32_HALF),
     "handshake_timeout": _seconds(10.0),  # from accept to a complete head
     "keepalive_timeout": _seconds(5.0),  # between two HTTP requests
@@ -88,20 +95,22 @@ LIMITS = {
 }
 
 # Of the options that are no limits: all others are None.
-DEFAULTS: dict[str, Any] = {"keep_headers": True}
+DEFAULTS: dict[str, Any] = {"keep_headers": True, "proxy_protocol": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Checked options. Limits are in the units of the core: bytes and milliseconds."""
 
-    host: str | None
+    endpoints: tuple[Endpoint, ...]
     ssl_context: ssl.SSLContext | None
     origins: frozenset[bytes | None] | None
     hosts: frozenset[tuple[bytes, int | None]] | None
     subprotocols: tuple[bytes | None, ...] | None
     limits: dict[str, int]
     keep_headers: bool
+    proxies: tuple[Network, ...]
+    proxy_protocol: bool
 
     @property
     def shutdown_grace(self) -> float:
@@ -114,27 +123,28 @@ class Settings:
         return self.limits["callback_warn"] / 1000
 
 
-def settings_from_options(options: Options) -> Settings:
-    """Checks options and fills in the defaults.
+def settings_from_options(options: Options, port: int = 0) -> Settings:
+    """Checks options and fills in the defaults; port is the one of ``host``.
 
     Raises TypeError for an unknown name or a wrong type, ValueError for a value out of bounds, with
     the number that was wrong.
     """
     given: dict[str, Any] = dict(options)
-    host = given.pop("host", None)
-    if host is not None and not isinstance(host, str):
-        raise TypeError(f"host must be a str or None, not {type(host).__name__}")
-    if host is not None and "\0" in host:
-        raise ValueError("host must not hold a NUL")
+    endpoints = (
+        endpoint_of_host(given.pop("host", None), port),
+        *endpoints_of_listen(given.pop("listen", None)),
+    )
+    proxies = proxy_networks(given.pop("trusted_proxies", None))
+    proxy_protocol = _flag(given, "proxy_protocol")
+    if proxy_protocol and not proxies:
+        raise ValueError("proxy_protocol needs trusted_proxies, which has 0 of them")
     ssl_context = given.pop("ssl_context", None)
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an SSLContext, not {type(ssl_context).__name__}")
     origins = negotiation.origin_set(given.pop("origins", None))
     hosts = negotiation.host_set(given.pop("hosts", None))
     subprotocols = negotiation.subprotocol_list(given.pop("subprotocols", None))
-    keep_headers = given.pop("keep_headers", DEFAULTS["keep_headers"])
-    if not isinstance(keep_headers, bool):
-        raise TypeError(f"keep_headers must be a bool, not {type(keep_headers).__name__}")
+    keep_headers = _flag(given, "keep_headers")
     if given.get("max_connections", 0) is None:
         del given["max_connections"]
     limits = {}
@@ -147,7 +157,24 @@ def settings_from_options(options: Options) -> Settings:
             limits[name] = _checked(name, limit.default, limit)
     if given:
         raise TypeError(f"unknown option {min(given)!r}")
-    return Settings(host, ssl_context, origins, hosts, subprotocols, limits, keep_headers)
+    return Settings(
+        endpoints,
+        ssl_context,
+        origins,
+        hosts,
+        subprotocols,
+        limits,
+        keep_headers,
+        proxies,
+        proxy_protocol,
+    )
+
+
+def _flag(given: dict[str, Any], name: str) -> bool:
+    value = given.pop(name, DEFAULTS[name])
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+    return value
 
 
 def _checked(name: str, value: Any, limit: Limit) -> int:
