@@ -57,6 +57,7 @@ static const struct fault faults[LWS_FAULT_COUNT] = {
     [LWS_FAULT_PING_TIMEOUT] = {"ping-timeout", 0, 1011},
     [LWS_FAULT_CONN_LIMIT_IP] = {"conn-limit-ip", 503, 0},
     [LWS_FAULT_PROXY_HEADER] = {"proxy-header", 0, 0},
+    [LWS_FAULT_WS_INFLATE] = {"ws-inflate", 0, 1007},
     [LWS_FAULT_TLS_HANDSHAKE_TIMEOUT] = {"tls-handshake-timeout", 0, 0},
 };
 

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from . import listener, log, privileges
+from . import lifecycle, listener, log, privileges
 from .arguments import Arguments, Callback, check_arguments
 from .context import libwebsocket_context
 from .listener import Listener
@@ -85,7 +85,16 @@ def libwebsocket_create_context(
             made.remove()
         listener.close_all(listeners)
         return None
-    return make_context(arguments, listeners)
+    context = make_context(arguments, listeners)
+    if context is None or lifecycle.begin(context):
+        return context
+    context._close_down()
+    if context._interrupt is not None:
+        raise context._interrupt
+    log.event(
+        logging.ERROR, "context-failed", cause="the callback refused LWS_CALLBACK_PROTOCOL_INIT"
+    )
+    return None
 
 
 def libwebsocket_service(context: libwebsocket_context, timeout_ms: int) -> int:
