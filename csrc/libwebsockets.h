@@ -107,7 +107,7 @@ enum lws_fault {
     LWS_FAULT_PING_TIMEOUT,
     LWS_FAULT_CONN_LIMIT_IP,
     LWS_FAULT_PROXY_HEADER, /* the PROXY protocol was due, and did not come */
-    LWS_FAULT_WS_INFLATE, /* compressed data that is none */
+    LWS_FAULT_WS_INFLATE,   /* compressed data that is none */
     LWS_FAULT_TLS_HANDSHAKE_TIMEOUT,
     LWS_FAULT_COUNT
 };
