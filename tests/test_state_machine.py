@@ -7,15 +7,13 @@ came exactly once with the right code, and nothing after it.
 
 from __future__ import annotations
 
-import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from program import emit
 from support.deflate import Peer
 from support.raw import (
     BINARY,
@@ -31,47 +29,9 @@ from support.raw import (
 )
 from support.server import Server
 
-from libwebsockets import (
-    LWS_CALLBACK_CLOSED,
-    LWS_CALLBACK_ESTABLISHED,
-    LWS_CALLBACK_RECEIVE,
-    LWS_CALLBACK_SEND,
-    libwebsocket_close_reason,
-    libwebsocket_frame_is_binary,
-    libwebsocket_get_close_code,
-    libwebsocket_get_uri,
-    libwebsocket_write,
-)
-
 SEQUENCES = 2000
-RAISE, REFUSE, REASON = b"raise", b"refuse", b"reason"
-ended: set[str] = set()
-
-
-def app(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> int:
-    """Echoes; three messages end the session. Reports CLOSED, and whatever comes after it."""
-    uri = libwebsocket_get_uri(wsi)
-    if reason in (LWS_CALLBACK_ESTABLISHED, LWS_CALLBACK_RECEIVE, LWS_CALLBACK_SEND):
-        if uri in ended:
-            emit("AFTER", uri=uri)
-    if reason == LWS_CALLBACK_RECEIVE:
-        data = bytes(in_)
-        if data == RAISE:
-            raise ValueError("asked for")
-        if data == REFUSE:
-            return 1
-        if data == REASON:
-            libwebsocket_close_reason(wsi, 3456, b"asked for")
-            return 0
-        libwebsocket_write(wsi, in_, length, libwebsocket_frame_is_binary(wsi))
-    elif reason == LWS_CALLBACK_CLOSED:
-        if uri in ended:
-            emit("AFTER", uri=uri)
-        ended.add(uri or "")
-        code = libwebsocket_get_close_code(wsi)
-        emit("CLOSED", uri=uri, code=code, reason=bytes(in_ or b"").hex())
-    return 0
-
+RAISE, REFUSE, REASON = b"raise", b"refuse", b"reason"  # as the application knows them
+APP = f"{Path(__file__).resolve().parent / 'support' / 'sequences.py'}:app"
 
 payloads = st.one_of(
     st.binary(max_size=40),
@@ -106,7 +66,7 @@ ENDS: dict[str, tuple[int | None, int]] = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(app, tmp_path_factory.mktemp("machine") / "log", deflate=True)
+    running = Server(APP, tmp_path_factory.mktemp("machine") / "log", deflate=True)
     yield running
     running.reap()
 
@@ -162,11 +122,8 @@ class Session:
     def look(self) -> None:
         """Everything that was sent so far has come back; pongs may overtake messages."""
         self.send([])
-        for kind in (True, False):
-            left = [one for one in self.wanted if (one[0] == PONG) == kind]
-            setattr(self, "pongs" if kind else "messages", left)
-        pongs: list[Any] = self.__dict__["pongs"]
-        messages: list[Any] = self.__dict__["messages"]
+        pongs = [one for one in self.wanted if one[0] == PONG]
+        messages = [one for one in self.wanted if one[0] != PONG]
         while pongs or messages:
             opcode, data = self.receive()
             expected = (pongs if opcode == PONG else messages).pop(0)
@@ -181,8 +138,6 @@ class Session:
         if got.rsv:
             assert self.peer
             if self.peer._inflater is None:
-                import zlib
-
                 self.peer._inflater = zlib.decompressobj(-15)
             return got.opcode, self.peer._inflater.decompress(got.payload + b"\0\0\xff\xff")
         return got.opcode, got.payload
@@ -269,5 +224,4 @@ def test_afterwards(server: Server) -> None:
     assert len(closed) == len(set(closed))
     assert not server.found("AFTER")
     assert server.alive()
-    assert json.dumps(len(closed)) != "0"
-    assert Path(f"/proc/{server.pid}").exists()
+    assert len(closed) >= SEQUENCES
