@@ -13,6 +13,7 @@ from typing import Any
 
 from . import deflate, lifecycle, log
 from ._core import ffi, lib
+from .access import access_log
 from .arena import Arena
 from .arguments import Arguments, Callback
 from .constants import (
@@ -83,6 +84,7 @@ class libwebsocket_context:
 
     __slots__ = (
         "__weakref__",
+        "_access",
         "_arena",
         "_begun",
         "_c",
@@ -152,6 +154,7 @@ class libwebsocket_context:
             self._secure = SecureConnections(
                 self._c, self._arena, arguments.credentials, self._peer
             )
+        self._access = access_log(self._c, self._peer)
         self._dispatching = False
         self._destroy = False
         self._files: list[SocketFile] = []  # of Unix sockets, to be removed at the end
@@ -468,6 +471,8 @@ class libwebsocket_context:
         if wsi is None:
             return
         wsi.close_code = code
+        if self._access is not None:
+            self._access.end(slot, code)
         self._deflation.close(slot)
         if self._timers:
             self._timers.cancel(wsi)
@@ -487,9 +492,13 @@ class libwebsocket_context:
         request = Request(self._c, slot)
         if request.gone:
             return  # the peer has reset the connection in this very round
+        access = self._access
+        entry = None if access is None else access.open(slot, request)
         refusal, subprotocol = check_request(request, version, self._settings)
         if refusal is not None:
             self._refuse(slot, refusal)
+            if access is not None and entry is not None:
+                access.request(entry, refusal.status)
             return
         wsi = self._handle(slot)
         reply = self._reply = Reply(wsi, request)
@@ -500,10 +509,13 @@ class libwebsocket_context:
                 self._upgrade(wsi, reply, subprotocol)
         finally:
             self._reply = None
+            if access is not None and entry is not None:
+                access.close(slot, entry, reply)
 
     def _forwarded(self, slot: int, version: int) -> None:
         """A request by way of a trusted proxy, which may speak for others in the next one."""
-        client = client_of(Request(self._c, slot), self._settings.proxies)
+        request = Request(self._c, slot)
+        client = None if request.gone else client_of(request, self._settings.proxies)
         if isinstance(client, Refusal):
             self._refuse(slot, client)
             return
@@ -540,10 +552,12 @@ class libwebsocket_context:
         elif reply.written:
             lib.lws_reply_end(self._c, slot, outcome == GO_ON and reply.reusable)
         elif outcome == GO_ON:
+            reply.status = 404
             lib.lws_refuse(self._c, slot, 404, True)
         elif outcome == REFUSED:
             lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
         else:
+            reply.status = 500
             lib.lws_refuse(self._c, slot, 500, False)
 
     def _upgrade(self, wsi: libwebsocket, reply: Reply, subprotocol: bytes | None) -> None:
@@ -555,7 +569,8 @@ class libwebsocket_context:
             lib.lws_reply_end(self._c, slot, False)
             return
         if outcome != GO_ON:
-            lib.lws_refuse(self._c, slot, 403 if outcome == REFUSED else 500, False)
+            reply.status = 403 if outcome == REFUSED else 500
+            lib.lws_refuse(self._c, slot, reply.status, False)
             return
         name = ffi.NULL if subprotocol is None else subprotocol
         agreed = deflate.agree(self, slot, reply.request) if self._settings.deflate else None
@@ -572,8 +587,10 @@ class libwebsocket_context:
         if error != 0:
             cause = CAUSES.get(error, f"error {error}")
             log.event(logging.WARNING, "upgrade-failed", self._peer(slot), cause=cause)
+            reply.status = 500
             lib.lws_refuse(self._c, slot, 500, False)
             return
+        reply.status = 101
         self._reply = None
         if agreed is not None:
             self._deflation.open(slot, agreed)
@@ -597,6 +614,8 @@ class libwebsocket_context:
             status=lib.lws_fault_status(fault) or None,
             code=lib.lws_fault_close_code(fault) or None,
         )
+        if self._access is not None and lib.lws_fault_status(fault):
+            self._access.fault(slot, lib.lws_fault_status(fault))
 
     def _watch(
         self, descriptor: int, events: int, number: int, ready: Callable[[int], None]
