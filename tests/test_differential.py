@@ -1,11 +1,12 @@
 """Request heads that we accept are accepted, and understood alike, by h11 and by llhttp.
 
-One direction only: what we refuse they may take. Differences that are meant are named where they are
-made.
+One direction only: what we refuse they may take. Differences that are meant are named where they
+are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -71,10 +72,8 @@ class Llhttp:
 def by_llhttp(data: bytes) -> tuple[Understood, bool]:
     told = Llhttp()
     parser = httptools.HttpRequestParser(told)
-    try:
+    with contextlib.suppress(httptools.HttpParserUpgrade):  # the head was read all the same
         parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass  # the head was read, and what follows is not HTTP
     version = parser.get_http_version() == "1.1"
     return (parser.get_method(), told.url, told.fields, version), parser.should_keep_alive()
 
@@ -86,12 +85,12 @@ TARGETS = [
 ]  # fmt: skip
 VERSIONS = [b"HTTP/1.1"] * 6 + [b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"http/1.1", b"HTTP/1.1 "]
 NAMES = [
-    b"Accept", b"Cookie", b"X-A_b.c", b"connection", b"Upgrade", b"Content-Length", b"Expect", b"Range",
-    b"Transfer-Encoding", b"Host", b"!#$%&'*+-.^_`|~", b"bad name", b"x(", b"", b" lead", b"x\xe9",
+    b"Accept", b"Cookie", b"X-A_b.c", b"connection", b"Upgrade", b"Content-Length", b"Expect",
+    b"Range",    b"Transfer-Encoding", b"Host", b"!#$%&'*+-.^_`|~", b"bad name", b"x(", b"", b" lead", b"x\xe9",
 ]  # fmt: skip
 VALUES = [
-    b"", b"v", b"a, b", b"a\tb", b"caf\xe9 \xff", b"close", b"keep-alive", b"Keep-Alive, x", b"upgrade",
-    b"websocket", b"0", b"00", b"5", b"-1", b"1, 1", b"chunked", b"identity", b"100-continue",
+    b"", b"v", b"a, b", b"a\tb", b"caf\xe9 \xff", b"close", b"keep-alive", b"Keep-Alive, x",
+    b"upgrade",    b"websocket", b"0", b"00", b"5", b"-1", b"1, 1", b"chunked", b"identity", b"100-continue",
     b"bytes=0-1", b"a\0b", b"a\rb", b"a\nb", b"a\x0bb", b"\"q\\\"\"", b"x" * 300, b"a: b", b":",
 ]  # fmt: skip
 SPACES = [b"", b" ", b" ", b" ", b"\t", b"  \t "]
