@@ -86,12 +86,14 @@ TARGETS = [
 VERSIONS = [b"HTTP/1.1"] * 6 + [b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"http/1.1", b"HTTP/1.1 "]
 NAMES = [
     b"Accept", b"Cookie", b"X-A_b.c", b"connection", b"Upgrade", b"Content-Length", b"Expect",
-    b"Range",    b"Transfer-Encoding", b"Host", b"!#$%&'*+-.^_`|~", b"bad name", b"x(", b"", b" lead", b"x\xe9",
+    b"Range", b"Transfer-Encoding", b"Host",
+    b"!#$%&'*+-.^_`|~", b"bad name", b"x(", b"", b" lead", b"x\xe9",
 ]  # fmt: skip
 VALUES = [
     b"", b"v", b"a, b", b"a\tb", b"caf\xe9 \xff", b"close", b"keep-alive", b"Keep-Alive, x",
-    b"upgrade",    b"websocket", b"0", b"00", b"5", b"-1", b"1, 1", b"chunked", b"identity", b"100-continue",
-    b"bytes=0-1", b"a\0b", b"a\rb", b"a\nb", b"a\x0bb", b"\"q\\\"\"", b"x" * 300, b"a: b", b":",
+    b"upgrade", b"websocket", b"0", b"00", b"5", b"-1", b"1, 1", b"chunked", b"identity",
+    b"100-continue", b"bytes=0-1", b"a\0b", b"a\rb", b"a\nb", b"a\x0bb", b"\"q\\\"\"", b"x" * 300,
+    b"a: b", b":",
 ]  # fmt: skip
 SPACES = [b"", b" ", b" ", b" ", b"\t", b"  \t "]
 ENDS = [b"\r\n"] * 30 + [b"\n", b"\r", b"\r\r\n", b"\r\n "]
@@ -143,8 +145,9 @@ def test_generated_heads() -> None:
                 told, stays = by_llhttp(data[:size])
                 assert told == understood
                 connections = [value for name, value in understood[2] if name == b"connection"]
-                # With close beside keep-alive or upgrade they go by the last; we close.
-                if len(connections) <= 1 and b"upgrade" not in dict(understood[2]):
+                # llhttp does not read these lists as lists, nor past a tab.
+                alike = connections in ([], [b"close"], [b"keep-alive"]) and b"\t" not in data
+                if alike and b"upgrade" not in dict(understood[2]):
                     assert stays == keep_alive
                 compared += 1
         except (AssertionError, h11.RemoteProtocolError, httptools.HttpParserError) as error:
@@ -165,5 +168,5 @@ def test_the_comparison_sees_a_difference(data: bytes) -> None:
     found = ours(data)
     assert found is not None
     assert by_h11(data) == found[0] and by_llhttp(data)[0] == found[0]
-    other = data.replace(b"/", b"/other", 1)
+    other = data.replace(b"\r\n\r\n", b"\r\nX: y\r\n\r\n")
     assert by_h11(other) != found[0] and by_llhttp(other)[0] != found[0]
