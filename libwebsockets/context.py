@@ -14,13 +14,11 @@ from typing import Any
 from . import deflate, lifecycle, log
 from ._core import ffi, lib
 from .access import access_log
+from .answer import GO_ON, INTERRUPTED, RAISED, REFUSED, answer_http, answer_upgrade
 from .arena import Arena
 from .arguments import Arguments, Callback
 from .constants import (
     LWS_CALLBACK_CLOSED,
-    LWS_CALLBACK_ESTABLISHED,
-    LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION,
-    LWS_CALLBACK_HTTP,
     LWS_CALLBACK_RECEIVE,
     LWS_CALLBACK_RECEIVE_PONG,
     LWS_CALLBACK_SEND,
@@ -38,7 +36,7 @@ from .request import Refusal, Reply, Request, check_request, log_refusal
 from .timers import Timers, run_timers
 from .tls import SecureConnections
 from .waking import Waker, awoken
-from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert, own_handle
+from .wsi import NO_SLOT, libwebsocket, make_inert, own_handle
 
 __all__ = ["libwebsocket_context"]
 
@@ -67,8 +65,6 @@ FAULT_LEVELS = {
     "close-timeout": logging.INFO,
 }
 
-# What became of a callback.
-GO_ON, REFUSED, RAISED, INTERRUPTED = range(4)
 ZERO = 0
 NOTHING = object()  # stands for in_ while there is none: no buffer is identical to it
 
@@ -504,9 +500,9 @@ class libwebsocket_context:
         reply = self._reply = Reply(wsi, request)
         try:
             if version == HTTP:
-                self._http(wsi, reply)
+                answer_http(self, wsi, reply)
             else:
-                self._upgrade(wsi, reply, subprotocol)
+                answer_upgrade(self, wsi, reply, subprotocol)
         finally:
             self._reply = None
             if access is not None and entry is not None:
@@ -542,59 +538,6 @@ class libwebsocket_context:
         else:
             wsi._user = user
         return wsi
-
-    def _http(self, wsi: libwebsocket, reply: Reply) -> None:
-        slot = wsi._slot
-        outcome = self._call(wsi, LWS_CALLBACK_HTTP)
-        if reply.refused:
-            if outcome != GO_ON:
-                lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
-        elif reply.written:
-            lib.lws_reply_end(self._c, slot, outcome == GO_ON and reply.reusable)
-        elif outcome == GO_ON:
-            reply.status = 404
-            lib.lws_refuse(self._c, slot, 404, True)
-        elif outcome == REFUSED:
-            lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
-        else:
-            reply.status = 500
-            lib.lws_refuse(self._c, slot, 500, False)
-
-    def _upgrade(self, wsi: libwebsocket, reply: Reply, subprotocol: bytes | None) -> None:
-        slot = wsi._slot
-        outcome = self._call(wsi, LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
-        if self._handles[slot] is not wsi or reply.refused:
-            return  # it was closed or answered in the callback
-        if reply.written:
-            lib.lws_reply_end(self._c, slot, False)
-            return
-        if outcome != GO_ON:
-            reply.status = 403 if outcome == REFUSED else 500
-            lib.lws_refuse(self._c, slot, reply.status, False)
-            return
-        name = ffi.NULL if subprotocol is None else subprotocol
-        agreed = deflate.agree(self, slot, reply.request) if self._settings.deflate else None
-        extensions = ffi.NULL if agreed is None else agreed.reply
-        error = lib.lws_upgrade(
-            self._c,
-            slot,
-            name,
-            len(subprotocol or b""),
-            extensions,
-            0 if agreed is None else len(agreed.reply),
-            agreed is not None,
-        )
-        if error != 0:
-            cause = CAUSES.get(error, f"error {error}")
-            log.event(logging.WARNING, "upgrade-failed", self._peer(slot), cause=cause)
-            reply.status = 500
-            lib.lws_refuse(self._c, slot, 500, False)
-            return
-        reply.status = 101
-        self._reply = None
-        if agreed is not None:
-            self._deflation.open(slot, agreed)
-        self._conclude(wsi, self._call(wsi, LWS_CALLBACK_ESTABLISHED))
 
     # ---- The rest ----
 

@@ -61,6 +61,11 @@ class Llhttp:
     def __init__(self) -> None:
         self.url = b""
         self.fields: Fields = []
+        self.parser: Any = None
+        self.stays = False
+
+    def on_headers_complete(self) -> None:
+        self.stays = self.parser.should_keep_alive()
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -71,11 +76,11 @@ class Llhttp:
 
 def by_llhttp(data: bytes) -> tuple[Understood, bool]:
     told = Llhttp()
-    parser = httptools.HttpRequestParser(told)
+    parser = told.parser = httptools.HttpRequestParser(told)
     with contextlib.suppress(httptools.HttpParserUpgrade):  # the head was read all the same
         parser.feed_data(data)
     version = parser.get_http_version() == "1.1"
-    return (parser.get_method(), told.url, told.fields, version), parser.should_keep_alive()
+    return (parser.get_method(), told.url, told.fields, version), told.stays
 
 
 METHODS = [b"GET", b"GET", b"GET", b"HEAD", b"POST", b"get", b"G ET", b""]
@@ -145,9 +150,7 @@ def test_generated_heads() -> None:
                 told, stays = by_llhttp(data[:size])
                 assert told == understood
                 connections = [value for name, value in understood[2] if name == b"connection"]
-                # llhttp does not read these lists as lists, nor past a tab.
-                alike = connections in ([], [b"close"], [b"keep-alive"]) and b"\t" not in data
-                if alike and b"upgrade" not in dict(understood[2]):
+                if len(connections) <= 1:
                     assert stays == keep_alive
                 compared += 1
         except (AssertionError, h11.RemoteProtocolError, httptools.HttpParserError) as error:
