@@ -381,6 +381,16 @@ def test_the_plain_python_ways_agree_with_the_standards() -> None:
     assert codec._python_encode(b"Hello")() == b"\x82\x05Hello"
 
 
+def test_a_codec_row_knows_whether_it_is_fast_enough() -> None:
+    assert codec.Row("mask", 1000, 100, 90, 1, 0.8).reached is True
+    assert codec.Row("mask", 1000, 100, 70, 1, 0.8).reached is False
+    # Text that is no ASCII may reach its share of memcpy, or 4 GB/s.
+    assert codec.Row("text", 1000, 200, 20, 1, 0.3, 4.0).reached is True
+    assert codec.Row("text", 1000, 300, 20, 1, 0.3, 4.0).reached is False
+    assert codec.Row("mask", 1000, 100, 90, 1).reached is None
+    assert codec.Row("head", 1000, 100, None, 1, 0.8).reached is None
+
+
 # ---- figures ----
 
 
