@@ -38,9 +38,11 @@ Record = dict[str, Any]
 
 
 def sanitizer_environment(reports: Path) -> dict[str, str]:
-    """What a sanitized build needs; empty for any other."""
+    """What a sanitized build needs; empty for any other. tests/sanitize.py says where reports go."""
     if not PRELOAD:
         return {}
+    if "ASAN_OPTIONS" in os.environ:
+        return {"LD_PRELOAD": PRELOAD}
     return {
         "LD_PRELOAD": PRELOAD,
         "PYTHONMALLOC": "malloc",
