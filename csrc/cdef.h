@@ -29,6 +29,14 @@ enum lws_field {
     LWS_FIELD_WS_ORIGIN,
     LWS_FIELD_WS_PROTOCOL,
     LWS_FIELD_WS_EXTENSIONS,
+    LWS_FIELD_RANGE,
+    LWS_FIELD_IF_RANGE,
+    LWS_FIELD_IF_MATCH,
+    LWS_FIELD_IF_NONE_MATCH,
+    LWS_FIELD_IF_MODIFIED_SINCE,
+    LWS_FIELD_IF_UNMODIFIED_SINCE,
+    LWS_FIELD_ACCEPT_ENCODING,
+    LWS_FIELD_COUNT,
     ...
 };
 
@@ -108,6 +116,7 @@ struct lws_options {
     uint32_t send_interval;
     uint32_t ping_interval;
     uint32_t pong_timeout;
+    uint32_t keep_headers;
     uint32_t rx_fragments;
     int oldest;
     ...;
@@ -155,6 +164,8 @@ void lws_message_free(uint8_t *payload);
 const struct lws_request *lws_request(struct lws_context *context, uint32_t slot);
 const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
 const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length);
+const uint8_t *lws_fields(struct lws_context *context, uint32_t slot, size_t *length);
+int64_t lws_sent(struct lws_context *context, uint32_t slot);
 int lws_version(struct lws_context *context, uint32_t slot);
 int lws_peer(struct lws_context *context, uint32_t slot, char *text);
 int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,

@@ -117,12 +117,12 @@ void lws_pend(struct lws_context *context, struct libwebsocket *wsi) {
 static void free_memory(struct lws_context *context, struct libwebsocket *wsi) {
     free(wsi->stash);
     free(wsi->records);
-    free(wsi->uri);
+    free(wsi->opening);
     free(wsi->pong_waiting);
     lws_buffer_put(context, wsi->message);
     wsi->stash = NULL;
     wsi->records = NULL;
-    wsi->uri = NULL;
+    wsi->opening = NULL;
     wsi->pong_waiting = NULL;
     wsi->message = NULL;
 }

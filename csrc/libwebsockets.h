@@ -287,7 +287,7 @@ struct lws_slice {
     uint32_t length;
 };
 
-/* The fields that the core itself looks at. */
+/* The fields that the parser finds at no further cost. */
 enum lws_field {
     LWS_FIELD_HOST,
     LWS_FIELD_CONNECTION,
@@ -303,6 +303,14 @@ enum lws_field {
     LWS_FIELD_CONTENT_LENGTH,
     LWS_FIELD_TRANSFER_ENCODING,
     LWS_FIELD_EXPECT,
+    /* The core does not look at the rest itself; LWS_FIELD_RANGE is the first of these. */
+    LWS_FIELD_RANGE,
+    LWS_FIELD_IF_RANGE,
+    LWS_FIELD_IF_MATCH,
+    LWS_FIELD_IF_NONE_MATCH,
+    LWS_FIELD_IF_MODIFIED_SINCE,
+    LWS_FIELD_IF_UNMODIFIED_SINCE,
+    LWS_FIELD_ACCEPT_ENCODING,
     LWS_FIELD_COUNT
 };
 
@@ -473,6 +481,7 @@ struct lws_options {
     uint32_t send_interval; /* period of LWS_EVENT_SEND; 0: never */
     uint32_t ping_interval; /* silence after which a peer is pinged; 0: never */
     uint32_t pong_timeout;
+    uint32_t keep_headers; /* 1: a session keeps the field lines of its request */
     uint32_t rx_fragments; /* 1: messages are handed over in pieces, see lws_event.code */
     int oldest;            /* the oldest protocol version to accept: 76, 7, 8 or 13 */
 };
@@ -596,6 +605,17 @@ const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
  * round).
  */
 const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length);
+
+/*
+ * The field lines, each with its CR LF, of the same request. To be walked by lws_head_next and
+ * lws_head_field with a struct lws_request whose headers is the slice (0, *length). Returns NULL,
+ * or memory of the connection (valid to the end of the round); a session keeps them only with
+ * keep_headers.
+ */
+const uint8_t *lws_fields(struct lws_context *context, uint32_t slot, size_t *length);
+
+/* Bytes of a connection that the kernel has taken so far, after its end too, or an error. */
+int64_t lws_sent(struct lws_context *context, uint32_t slot);
 
 /* enum lws_version of a connection, or an error. */
 int lws_version(struct lws_context *context, uint32_t slot);

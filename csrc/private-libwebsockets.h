@@ -94,8 +94,10 @@ struct lws_stash {
     uint8_t bytes[];
 };
 
-struct lws_uri {
-    uint32_t length;
+/* What is kept of the request that opened a session: its URI, then its field lines. */
+struct lws_opening {
+    uint32_t uri_length;
+    uint32_t fields_length; /* 0 without keep_headers */
     uint8_t bytes[];
 };
 
@@ -169,7 +171,8 @@ struct libwebsocket {
     struct lws_buffer *message; /* the message begun, if it is not in the arena */
     struct lws_segment *queue, *queue_last;
     uint8_t *pong_waiting; /* length, then payload: the newest ping's, while output is blocked */
-    struct lws_uri *uri;
+    struct lws_opening *opening;
+    uint64_t sent; /* bytes that the kernel has taken */
     struct lws_deadline deadlines[2];
     uint32_t out_utf8;  /* of the fragmented text of ours */
     uint32_t ping;      /* of the last ping sent: its number, its payload */

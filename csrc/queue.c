@@ -164,6 +164,7 @@ ssize_t lws_send_segment(struct lws_context *context, struct libwebsocket *wsi, 
         lws_die(context, wsi, false);
         return -1;
     }
+    wsi->sent += (uint64_t)sent;
     segment->offset += (uint64_t)sent;
     if (segment->offset == segment->end) {
         lws_queue_drop_first(wsi);
@@ -324,6 +325,7 @@ static bool send_gathered(struct lws_context *context, struct libwebsocket *wsi,
         }
         wsi->queue = segment;
     }
+    wsi->sent += sent_all;
     wsi->queued -= (uint32_t)sent_all;
     if (!open) {
         lws_wait_for_room(context, wsi, sent_all > 0);
@@ -498,6 +500,7 @@ bool lws_output_shared(struct lws_context *context, struct libwebsocket *wsi, co
             return false;
         }
         done = sent > 0 ? (uint32_t)sent : 0;
+        wsi->sent += done;
         if (done == size) {
             return true;
         }

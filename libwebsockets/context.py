@@ -29,6 +29,7 @@ from .constants import (
     LWS_SEND_BUFFER_PRE_PADDING,
     libwebsocket_callback_reasons,
 )
+from .options import Settings
 from .request import Reply, Request, check_request, log_refusal
 from .tls import SecureConnections
 from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert
@@ -105,7 +106,7 @@ class libwebsocket_context:
         self._user_area_size = arguments.user_area_size
         self._warn = settings.callback_warn
         self._arena = Arena()
-        self._c: Any = _create(settings.limits, arguments.protocol, self._arena)
+        self._c: Any = _create(settings, arguments.protocol, self._arena)
         room = lib.lws_events_room(self._c) * EVENT.size
         self._events = memoryview(ffi.buffer(lib.lws_events(self._c), room))
         self._peer_text = ffi.new("char[]", lib.LWS_PEER_SIZE)
@@ -532,13 +533,15 @@ def asks_to_close(result: object) -> bool:
     return result != 0
 
 
-def _create(limits: dict[str, int], protocol: int, arena: Arena) -> Any:
+def _create(settings: Settings, protocol: int, arena: Arena) -> Any:
+    limits = settings.limits
     options = ffi.new("struct lws_options *")
     options.head.request_line = limits["max_request_line"]
     options.head.header_line = limits["max_header_line"]
     options.head.headers = limits["max_headers"]
     options.head.head = limits["max_head"]
     options.oldest = protocol
+    options.keep_headers = settings.keep_headers
     for name in (
         "max_message",
         "max_send_buffer",

@@ -117,7 +117,8 @@ def test_UP_05_two_versions_at_once(row: Row) -> None:
 @pytest.mark.server(origins=["http://good.example"], fields=[("Origin", "http://good.example")])
 def test_UP_06_origins(row: Row) -> None:
     row.expect("ws-origin")
-    bad = (
+    bad = (  # the first two first: their log lines are looked at
+        "http://\x80\xff\tx\\x41", "http://" + "\xff" * 500,
         "http://other.example", "null", "http://good.example.evil.com", "http://good.example:81",
         "https://good.example", "http://good.example/", "http://evil.com#http://good.example", "",
     )  # fmt: skip
@@ -127,6 +128,9 @@ def test_UP_06_origins(row: Row) -> None:
         for version in ("7", "8"):
             data = upgrade("/echo", ("Sec-WebSocket-Origin", origin), version=version)
             row.connect().send(data).refused(403)
+    row.barrier()
+    for line in row.server.logged("ws-origin"):
+        assert len(line["message"]) < 64 * 4 + 100, "a value of the peer is cut at 64 bytes"
     double = [("Origin", "http://good.example"), ("Origin", "http://good.example")]
     row.connect().send(upgrade("/echo", *double)).refused(400, 403)
     no_callback(row)
@@ -174,7 +178,18 @@ def test_UP_08_subprotocols(row: Row) -> None:
     row.ways(many, chosen(b"known"), cuts=edges(many), bytewise=False)
     row.barrier()
     mark = row.server.mark()
-    for value in ("unknown", "KNOWN", "", ",", "a,,b", "known,", "known b", "known;b", "kn\xf6wn"):
+    for value in (
+        "kn\xf6wn\ty",
+        "unknown",
+        "KNOWN",
+        "",
+        ",",
+        "a,,b",
+        "known,",
+        "known b",
+        "known;b",
+        "kn\xf6wn",
+    ):
         row.ways(upgrade("/echo", offer(value)), refused(400))
     row.ways(upgrade("/echo", offer(b"known\r\nX: y"), ("A", b"b\nc")), refused(400))
     spaces = upgrade("/echo", offer("b" + " " * 8000 + "x"))
