@@ -276,9 +276,11 @@ static void receive_nothing(struct lws_context *context, struct libwebsocket *ws
     }
     if (got > 0) {
         wsi->lingered += (uint32_t)got;
-        if (wsi->linger_list != LWS_DEADLINE_LINGER || wsi->lingered < LWS_LINGER_BYTES) {
-            return;
+        /* Enough dropped: no more is read, but the reply has until the deadline to be read too. */
+        if (wsi->linger_list == LWS_DEADLINE_LINGER && wsi->lingered >= LWS_LINGER_BYTES) {
+            lws_interest(context, wsi, 0);
         }
+        return;
     }
     lws_die(context, wsi, false);
 }

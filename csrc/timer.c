@@ -93,6 +93,20 @@ int lws_deadline_wait(const struct lws_context *context, int limit) {
     return limit;
 }
 
+/* Whether nothing is read from a peer now: its silence says nothing, send_timeout watches over it.
+ */
+static bool unheard(const struct libwebsocket *wsi) {
+    return wsi->rx_off || lws_blocked(wsi);
+}
+
+/* A peer that did not answer will not answer our Close either: only its kernel is waited for. */
+static void no_answer(struct lws_context *context, struct libwebsocket *wsi) {
+    if (wsi->state == LWS_STATE_LINGER) {
+        lws_deadline_set(context, wsi, LWS_DEADLINE_LINGER);
+    }
+    wsi->linger_list = LWS_DEADLINE_LINGER;
+}
+
 static void expire(struct lws_context *context, struct libwebsocket *wsi,
                    enum lws_deadline_list list) {
     switch (list) {
@@ -121,11 +135,20 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
         lws_die(context, wsi, false);
         break;
     case LWS_DEADLINE_PING:
-        lws_output_ping(context, wsi);
-        lws_deadline_set(context, wsi, LWS_DEADLINE_PONG);
+        if (unheard(wsi)) {
+            lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
+        } else {
+            lws_output_ping(context, wsi);
+            lws_deadline_set(context, wsi, LWS_DEADLINE_PONG);
+        }
         break;
     case LWS_DEADLINE_PONG:
-        lws_fail(context, wsi, LWS_FAULT_PING_TIMEOUT);
+        if (unheard(wsi)) {
+            lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
+        } else {
+            lws_fail(context, wsi, LWS_FAULT_PING_TIMEOUT);
+            no_answer(context, wsi);
+        }
         break;
     case LWS_DEADLINE_SEND:
     case LWS_DEADLINE_LISTS:
