@@ -1,8 +1,8 @@
 """The tests under AddressSanitizer, UBSan and a leak check: python tests/sanitize.py [PYTEST ARGS].
 
-A copy of the tree is built with both sanitizers outside of the checkout and pytest runs over it. Every
-interpreter of the run has the runtimes preloaded, and nothing else has: other programs (perl, a
-browser) inherit nothing. Any report of any process, of a server that has given up root too, fails
+A copy of the tree is built with both sanitizers outside of the checkout and pytest runs over it.
+Every interpreter of the run has the runtimes preloaded, and nothing else has: other programs (perl,
+a browser) inherit nothing. Any report of any process, of a server that has given up root too, fails
 the run. Leaks are looked for at the end of each process; CPython has some of its own, so only those
 whose stack goes through a C file of this project count.
 
@@ -30,15 +30,19 @@ LEFT_OUT = {
     "tests/test_packaging.py": "builds wheels of its own, without the sanitizers",
     "tests/test_readme.py": "looks at texts; its example is run unsanitized",
     "tests/test_exports.py": "looks at names alone",
-    "tests/test_testserver_page.py": "the browser's time limits; its bytes are those of other tests",
+    "tests/test_testserver_page.py": "the browser has time limits; its bytes are no others",
     "tests/test_faults.py": "a preloaded library of its own makes malloc fail: two cannot have it",
     "tests/hostile/test_messages.py::test_FG_06_many_small_fragments": "compares times",
 }
 
-# Run by every interpreter before anything else. The leak check is asked for here, as a server leaves
-# by _exit; it cannot look at a process that has given up root (prctl 3: not dumpable).
-STARTUP = '''
+# Run by every interpreter before anything else. The leak check is asked for here, as a server
+# leaves by _exit; a process that has given up root is not dumpable (prctl 3): it cannot look there.
+STARTUP = """
 import atexit, ctypes, os, sys
+
+# Each runtime has a report file of its own, but the call that sets it binds to the first one's.
+for runtime in {runtimes!r}:
+    ctypes.CDLL(runtime).__sanitizer_set_report_path({reports!r})
 
 sys.executable = {python!r}
 others = [name for name in os.environ.pop("LD_PRELOAD", "").split() if name not in {runtimes!r}]
@@ -60,7 +64,7 @@ def check_all_but_parents():  # the program that only waits for its server
         check_leaks()
 
 os._exit = leave
-'''
+"""
 
 IGNORED = shutil.ignore_patterns(
     ".git", ".*cache", "build", "dist", "*.so", "*.egg-info", "__pycache__", ".venv"
@@ -115,7 +119,9 @@ def interpreter(work: Path, tree: Path, preloaded: list[str]) -> Path:
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = home / "lib" / name / "site-packages"
     (packages / "sanitized_startup.py").write_text(
-        STARTUP.format(python=str(python), runtimes=preloaded)
+        STARTUP.format(
+            python=str(python), runtimes=preloaded, reports=os.fsencode(work / "reports/report")
+        )
     )
     (packages / "0.pth").write_text(
         f"import sanitized_startup\n{tree}\n{sysconfig.get_path('purelib')}\n"

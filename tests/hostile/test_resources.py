@@ -161,7 +161,7 @@ def test_RX_06_idle_before_the_handshake(row: Row) -> None:
 
 
 def test_RX_08_flood_of_tiny_messages(row: Row) -> None:
-    """What one connection may take of a turn is bounded: the canary (P3) and `other` do not wait."""
+    """What one connection may take of a turn is bounded: the canary and `other` do not wait."""
     row.memory_slack = SLACK
     flooder = row.open("/quiet", timeout=10)
     other = row.open("/quiet")

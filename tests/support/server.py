@@ -38,7 +38,7 @@ Record = dict[str, Any]
 
 
 def sanitizer_environment(reports: Path) -> dict[str, str]:
-    """What a sanitized build needs; empty for any other. tests/sanitize.py says where reports go."""
+    """What a sanitized build needs, unless tests/sanitize.py has said it; empty for any other."""
     if not PRELOAD:
         return {}
     if "ASAN_OPTIONS" in os.environ:
