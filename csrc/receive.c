@@ -160,6 +160,12 @@ void lws_end_of_input(struct lws_context *context, struct libwebsocket *wsi) {
     } else if (wsi->state == LWS_STATE_HEAD && wsi->stash) {
         lws_report(context, wsi->slot, LWS_FAULT_HTTP_EOF_IN_HEAD);
     }
+    if (wsi->ended) {
+        /* A close_notify is answered with ours (RFC 8446, section 6.1). */
+        lws_end(context, wsi, 1006, 0, 0);
+        lws_finish(context, wsi, LWS_DEADLINE_LINGER);
+        return;
+    }
     lws_die(context, wsi, false);
 }
 

@@ -9,18 +9,15 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from socket import socket
 from typing import Any
 
 from . import deflate, lifecycle, log
 from ._core import ffi, lib
+from .answer import GO_ON, INTERRUPTED, RAISED, REFUSED, answer_http, answer_upgrade
 from .arena import Arena
 from .arguments import Arguments, Callback
 from .constants import (
     LWS_CALLBACK_CLOSED,
-    LWS_CALLBACK_ESTABLISHED,
-    LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION,
-    LWS_CALLBACK_HTTP,
     LWS_CALLBACK_RECEIVE,
     LWS_CALLBACK_RECEIVE_PONG,
     LWS_CALLBACK_SEND,
@@ -32,11 +29,13 @@ from .constants import (
     libwebsocket_callback_reasons,
 )
 from .core import create_core
-from .request import Reply, Request, check_request, log_refusal
+from .forwarded import client_of, set_peer
+from .listener import Listener, SocketFile
+from .request import Refusal, Reply, Request, check_request, log_refusal
 from .timers import Timers, run_timers
 from .tls import SecureConnections
 from .waking import Waker, awoken
-from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert, own_handle
+from .wsi import NO_SLOT, libwebsocket, make_inert, own_handle
 
 __all__ = ["libwebsocket_context"]
 
@@ -65,8 +64,6 @@ FAULT_LEVELS = {
     "close-timeout": logging.INFO,
 }
 
-# What became of a callback.
-GO_ON, REFUSED, RAISED, INTERRUPTED = range(4)
 ZERO = 0
 NOTHING = object()  # stands for in_ while there is none: no buffer is identical to it
 
@@ -92,6 +89,7 @@ class libwebsocket_context:
         "_destroy",
         "_dispatching",
         "_events",
+        "_files",
         "_foreign",
         "_handles",
         "_in",
@@ -152,6 +150,7 @@ class libwebsocket_context:
             )
         self._dispatching = False
         self._destroy = False
+        self._files: list[SocketFile] = []  # of Unix sockets, to be removed at the end
         self._foreign = False  # this is a forked copy
         _contexts.add(self)
         self._waker.attach(self)
@@ -306,7 +305,10 @@ class libwebsocket_context:
         elif kind <= BINARY_BUFFER:
             self._large(slot, offset, length)
         elif kind == REQUEST:
-            self._request(slot, offset)
+            if self._settings.proxies and lib.lws_trusted(self._c, slot):
+                self._forwarded(slot, offset)
+            else:
+                self._request(slot, offset)
         elif kind == CLOSED:
             self._closed(slot, code, offset, length)
         elif kind == GONE:
@@ -483,18 +485,32 @@ class libwebsocket_context:
             return  # the peer has reset the connection in this very round
         refusal, subprotocol = check_request(request, version, self._settings)
         if refusal is not None:
-            log_refusal(self._peer(slot), refusal)
-            lib.lws_refuse(self._c, slot, refusal.status, False)
+            self._refuse(slot, refusal)
             return
         wsi = self._handle(slot)
         reply = self._reply = Reply(wsi, request)
         try:
             if version == HTTP:
-                self._http(wsi, reply)
+                answer_http(self, wsi, reply)
             else:
-                self._upgrade(wsi, reply, subprotocol)
+                answer_upgrade(self, wsi, reply, subprotocol)
         finally:
             self._reply = None
+
+    def _forwarded(self, slot: int, version: int) -> None:
+        """A request by way of a trusted proxy, which may speak for others in the next one."""
+        client = client_of(Request(self._c, slot), self._settings.proxies)
+        if isinstance(client, Refusal):
+            self._refuse(slot, client)
+            return
+        before = None if client is None else set_peer(self._c, slot, client)
+        self._request(slot, version)
+        if before is not None and lib.lws_version(self._c, slot) == HTTP:
+            lib.lws_set_peer(self._c, slot, before, False, ffi.new("struct lws_address *"))
+
+    def _refuse(self, slot: int, refusal: Refusal) -> None:
+        log_refusal(self._peer(slot), refusal)
+        lib.lws_refuse(self._c, slot, refusal.status, False)
 
     def _handle(self, slot: int) -> libwebsocket:
         """The handle of a slot, made if there is none, with user memory of its own for the
@@ -510,54 +526,6 @@ class libwebsocket_context:
         else:
             wsi._user = user
         return wsi
-
-    def _http(self, wsi: libwebsocket, reply: Reply) -> None:
-        slot = wsi._slot
-        outcome = self._call(wsi, LWS_CALLBACK_HTTP)
-        if reply.refused:
-            if outcome != GO_ON:
-                lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
-        elif reply.written:
-            lib.lws_reply_end(self._c, slot, outcome == GO_ON and reply.reusable)
-        elif outcome == GO_ON:
-            lib.lws_refuse(self._c, slot, 404, True)
-        elif outcome == REFUSED:
-            lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
-        else:
-            lib.lws_refuse(self._c, slot, 500, False)
-
-    def _upgrade(self, wsi: libwebsocket, reply: Reply, subprotocol: bytes | None) -> None:
-        slot = wsi._slot
-        outcome = self._call(wsi, LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
-        if self._handles[slot] is not wsi or reply.refused:
-            return  # it was closed or answered in the callback
-        if reply.written:
-            lib.lws_reply_end(self._c, slot, False)
-            return
-        if outcome != GO_ON:
-            lib.lws_refuse(self._c, slot, 403 if outcome == REFUSED else 500, False)
-            return
-        name = ffi.NULL if subprotocol is None else subprotocol
-        agreed = deflate.agree(self, slot, reply.request) if self._settings.deflate else None
-        extensions = ffi.NULL if agreed is None else agreed.reply
-        error = lib.lws_upgrade(
-            self._c,
-            slot,
-            name,
-            len(subprotocol or b""),
-            extensions,
-            0 if agreed is None else len(agreed.reply),
-            agreed is not None,
-        )
-        if error != 0:
-            cause = CAUSES.get(error, f"error {error}")
-            log.event(logging.WARNING, "upgrade-failed", self._peer(slot), cause=cause)
-            lib.lws_refuse(self._c, slot, 500, False)
-            return
-        self._reply = None
-        if agreed is not None:
-            self._deflation.open(slot, agreed)
-        self._conclude(wsi, self._call(wsi, LWS_CALLBACK_ESTABLISHED))
 
     # ---- The rest ----
 
@@ -588,10 +556,11 @@ class libwebsocket_context:
         if events:
             self._watched[number] = ready
 
-    def _listen(self, listeners: list[socket]) -> None:
+    def _listen(self, listeners: list[Listener]) -> None:
         """Hands listening sockets to the core, which closes them."""
         for listening in listeners:
-            error = lib.lws_listen(self._c, listening.fileno(), self._secure is not None)
+            secure = self._secure is not None if listening.secure is None else listening.secure
+            error = lib.lws_listen(self._c, listening.fileno(), secure)
             if error < 0:
                 raise OSError(-error, os.strerror(-error))
             listening.detach()
@@ -609,6 +578,8 @@ class libwebsocket_context:
                 make_inert(wsi)
         self._handles.clear()
         self._closing_handles.clear()
+        for made in self._files:
+            made.remove()
         lifecycle.end(self)
         self._watched.clear()
         self._waker.close()
