@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import selectors
+import socket
 import subprocess
 import sys
 import threading
@@ -77,6 +78,33 @@ def test_RX_01_more_than_max_connections(row: Row) -> None:
     for client in clients[5:]:
         client.close()
     wait_until(lambda: len(descriptors(row.pid)) <= row.descriptors + 5, 5)
+
+
+@pytest.mark.server(max_connections_per_ip=12)
+def test_RX_02_more_than_one_address_may_have(row: Row) -> None:
+    row.expect("conn-limit-ip")
+    row.own("conn-limit-ip")
+
+    clients = [row.open("/quiet") for _ in range(12 - OWN)]
+    for _ in range(10):
+        with row.server.connect() as extra:
+            assert turned_away(extra)
+    for number, client in enumerate(clients):
+        client.echo(b"%d" % number)
+    with socket.create_connection(
+        ("127.0.0.1", row.server.port), 5, source_address=("127.0.0.2", 0)
+    ) as other:
+        other.sendall(upgrade("/quiet"))
+        assert other.recv(12) == b"HTTP/1.1 101", "another address is refused"
+    clients[0].leave()
+
+    def let_in() -> bool:
+        client = row.connect()
+        return not turned_away(client)
+
+    wait_until(let_in, 1, "the place that became free")
+    for client in clients[1:]:
+        client.leave()
 
 
 def test_RX_03_no_descriptors_left(row: Row) -> None:
@@ -229,7 +257,7 @@ def test_RX_09_flood_of_closes_with_slow_callbacks(row: Row) -> None:
     assert period < 2 * 0.05 or PRELOAD, f"SEND every {period * 1000:.0f} ms"
 
 
-@pytest.mark.skip(reason="soon")
+@pytest.mark.skipif(not (TESTS / "soak.py").exists(), reason="the soak is not there yet")
 def test_RX_10_soak() -> None:
     """A few seconds of the soak, so that it is known to work; CI runs its minutes."""
     ran = subprocess.run(
