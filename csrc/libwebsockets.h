@@ -721,7 +721,10 @@ int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, siz
  */
 int lws_broadcast(struct lws_context *context, uintptr_t payload, size_t length, int protocol);
 
-/* lws_write from the arena: the payload of a LWS_EVENT_TEXT or _BINARY, or a part of it. */
+/*
+ * lws_write of a message of this round: from the arena, offset being that of a LWS_EVENT_TEXT or
+ * _BINARY or beyond it, or of a LWS_EVENT_*_BUFFER, offset being LWS_ARENA_SIZE and its number.
+ */
 int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset, size_t length,
                     int protocol);
 

@@ -11,7 +11,7 @@
 #include <sys/epoll.h>
 
 /* What one connection may take of one round. */
-#define LWS_SHARE_BYTES (64u * 1024u)
+#define LWS_SHARE_BYTES (68u * 1024u) /* a frame of 64 KiB is whole in one */
 #define LWS_SHARE_EVENTS 128u
 #define LWS_SHARE_SEND (512u * 1024u)
 #define LWS_PIECE (64u * 1024u) /* of a large frame, with rx_fragments */

@@ -342,7 +342,11 @@ class libwebsocket_context:
         exporter = ffi.buffer(payload - first, first + length + LWS_SEND_BUFFER_POST_PADDING)
         unused = sys.getrefcount(exporter)
         in_ = memoryview(exporter)[first : first + length]
+        self._in = in_
+        self._in_offset = lib.LWS_ARENA_SIZE + number
+        self._in_length = length
         kept = self._deliver(wsi, LWS_CALLBACK_RECEIVE, in_, length)
+        self._in = NOTHING
         if kept or sys.getrefcount(exporter) > unused:
             lib.lws_message_keep(self._c, number)
             weakref.finalize(exporter, lib.lws_message_free, payload).atexit = False
