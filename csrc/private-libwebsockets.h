@@ -236,6 +236,7 @@ struct lws_context {
     uint64_t next_send;
     uint64_t wake_at;      /* when the application wants a round; 0: no matter */
     uint64_t accept_again; /* when paused listeners are watched again; 0: none is */
+    uint64_t accept_told;  /* when that accepting fails was last reported; 0: never */
     uint32_t sweep;        /* the slot at which the present SEND sweep goes on */
     bool sweeping;
 

@@ -35,10 +35,12 @@ def answer_http(context: libwebsocket_context, wsi: libwebsocket, reply: Reply) 
     elif reply.written:
         lib.lws_reply_end(context._c, slot, outcome == GO_ON and reply.reusable)
     elif outcome == GO_ON:
+        reply.status = 404
         lib.lws_refuse(context._c, slot, 404, True)
     elif outcome == REFUSED:
         lib.lws_close(context._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
     else:
+        reply.status = 500
         lib.lws_refuse(context._c, slot, 500, False)
 
 
@@ -54,7 +56,8 @@ def answer_upgrade(
         lib.lws_reply_end(context._c, slot, False)
         return
     if outcome != GO_ON:
-        lib.lws_refuse(context._c, slot, 403 if outcome == REFUSED else 500, False)
+        reply.status = 403 if outcome == REFUSED else 500
+        lib.lws_refuse(context._c, slot, reply.status, False)
         return
     name = ffi.NULL if subprotocol is None else subprotocol
     agreed = deflate.agree(context, slot, reply.request) if context._settings.deflate else None
@@ -71,8 +74,10 @@ def answer_upgrade(
     if error != 0:
         cause = CAUSES.get(error, f"error {error}")
         log.event(logging.WARNING, "upgrade-failed", context._peer(slot), cause=cause)
+        reply.status = 500
         lib.lws_refuse(context._c, slot, 500, False)
         return
+    reply.status = 101
     context._reply = None
     if agreed is not None:
         context._deflation.open(slot, agreed)

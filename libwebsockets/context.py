@@ -13,6 +13,7 @@ from typing import Any
 
 from . import deflate, lifecycle, log
 from ._core import ffi, lib
+from .access import access_log
 from .answer import GO_ON, INTERRUPTED, RAISED, REFUSED, answer_http, answer_upgrade
 from .arena import Arena
 from .arguments import Arguments, Callback
@@ -79,6 +80,7 @@ class libwebsocket_context:
 
     __slots__ = (
         "__weakref__",
+        "_access",
         "_arena",
         "_begun",
         "_c",
@@ -148,6 +150,7 @@ class libwebsocket_context:
             self._secure = SecureConnections(
                 self._c, self._arena, arguments.credentials, self._peer
             )
+        self._access = access_log(self._c, self._peer)
         self._dispatching = False
         self._destroy = False
         self._files: list[SocketFile] = []  # of Unix sockets, to be removed at the end
@@ -468,6 +471,8 @@ class libwebsocket_context:
         if wsi is None:
             return
         wsi.close_code = code
+        if self._access is not None:
+            self._access.end(slot, code)
         self._deflation.close(slot)
         if self._timers:
             self._timers.cancel(wsi)
@@ -487,9 +492,13 @@ class libwebsocket_context:
         request = Request(self._c, slot)
         if request.gone:
             return  # the peer has reset the connection in this very round
+        access = self._access
+        entry = None if access is None else access.open(slot, request)
         refusal, subprotocol = check_request(request, version, self._settings)
         if refusal is not None:
             self._refuse(slot, refusal)
+            if access is not None and entry is not None:
+                access.request(entry, refusal.status)
             return
         wsi = self._handle(slot)
         reply = self._reply = Reply(wsi, request)
@@ -500,10 +509,13 @@ class libwebsocket_context:
                 answer_upgrade(self, wsi, reply, subprotocol)
         finally:
             self._reply = None
+            if access is not None and entry is not None:
+                access.close(slot, entry, reply)
 
     def _forwarded(self, slot: int, version: int) -> None:
         """A request by way of a trusted proxy, which may speak for others in the next one."""
-        client = client_of(Request(self._c, slot), self._settings.proxies)
+        request = Request(self._c, slot)
+        client = None if request.gone else client_of(request, self._settings.proxies)
         if isinstance(client, Refusal):
             self._refuse(slot, client)
             return
@@ -549,6 +561,8 @@ class libwebsocket_context:
             status=lib.lws_fault_status(fault) or None,
             code=lib.lws_fault_close_code(fault) or None,
         )
+        if self._access is not None and lib.lws_fault_status(fault):
+            self._access.fault(slot, lib.lws_fault_status(fault))
 
     def _watch(
         self, descriptor: int, events: int, number: int, ready: Callable[[int], None]
