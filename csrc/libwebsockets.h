@@ -810,9 +810,9 @@ int lws_feed(struct lws_context *context, uint32_t slot, uint32_t offset, uint32
 uint32_t lws_event_count(const struct lws_context *context);
 
 /*
- * The next connection with something to encrypt: *bytes and *length, up to 64 KiB, gone from its
- * queue, valid until the next call; length 0: its close_notify is wanted, nothing comes after it.
- * To be followed by lws_secure_send, and called until it returns LWS_NO_SLOT, before each
+ * The next connection with something to encrypt: *bytes and *length, 64 KiB and a bit, gone from
+ * its queue, valid until the next call; length 0: its close_notify is wanted, nothing comes after
+ * it. To be followed by lws_secure_send, and called until it returns LWS_NO_SLOT, before each
  * lws_service. Returns the slot.
  */
 uint32_t lws_secure_next(struct lws_context *context, const uint8_t **bytes, uint32_t *length);

@@ -76,7 +76,7 @@ int lws_listen(struct lws_context *context, int fd, bool secure) {
         return error;
     }
     if (secure && !context->to_encrypt) {
-        context->to_encrypt = malloc(LWS_SHARE_BYTES);
+        context->to_encrypt = malloc(LWS_SHARE_SECURE);
         if (!context->to_encrypt) {
             return -ENOMEM;
         }
