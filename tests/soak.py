@@ -2,8 +2,8 @@
 
 Clients of mixed kinds (versions, sizes, slow, rude, killed) against one server whose callback
 raises now and then. Resident memory, descriptors, sessions and timers are sampled each second. In
-the end memory did not grow by more than 1 MiB an hour (in a short run: 3 MiB in all, as less cannot be told
-from noise), and descriptors, sessions and timers are back to what they were.
+the end memory did not grow by more than 1 MiB an hour (in a short run: 3 MiB in all, as less cannot
+be told from noise), and descriptors, sessions and timers are back to what they were.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ def check(samples: Sequence[Sample], before: Sample, after: Sample) -> list[str]
         first, last = getattr(before, name), getattr(after, name)
         most = max(getattr(one, name) for one in samples)
         print(f"{name}: {first} before, at most {most}, {last} in the end")
-        if last != first:
+        if last > first:  # the connection of the sample itself may be counted or not
             wrong.append(f"{last} {name} in the end, {first} before")
     first, last = before.memory, after.memory
     most = max(one.memory for one in samples)
@@ -336,8 +336,8 @@ def main() -> int:
             soak = Soak(server, options, payload)
             soak.state()
             before = soak.sample(time.monotonic())
-            samples = soak.run(seconds, options.clients)
             base = before.descriptors
+            samples = soak.run(seconds, options.clients)
             wait_until(lambda: len(descriptors(server.pid)) <= base, 30, "descriptors back")
             after = soak.sample(time.monotonic())
             state = soak.state()
