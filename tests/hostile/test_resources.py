@@ -257,7 +257,6 @@ def test_RX_09_flood_of_closes_with_slow_callbacks(row: Row) -> None:
     assert period < 2 * 0.05 or PRELOAD, f"SEND every {period * 1000:.0f} ms"
 
 
-@pytest.mark.skipif(not (TESTS / "soak.py").exists(), reason="the soak is not there yet")
 def test_RX_10_soak() -> None:
     """A few seconds of the soak, so that it is known to work; CI runs its minutes."""
     ran = subprocess.run(
