@@ -20,14 +20,14 @@ class abi3_wheel(bdist_wheel):
 
 
 setup(
-    packages=["libwebsockets", "libwebsockets.testserver"],
+    packages=["libwebsockets", "libwebsockets.benchmark", "libwebsockets.testserver"],
     package_dir={"libwebsockets.testserver": "test-server"},
     package_data={
         "libwebsockets": ["py.typed", "*.pyi"],
         "libwebsockets.testserver": ["test.html", "favicon.ico"],
     },
     include_package_data=False,
-    cffi_modules=["csrc/build_ffi.py:ffibuilder"],
+    cffi_modules=["csrc/build_ffi.py:ffibuilder", "csrc/benchmark/build_ffi.py:ffibuilder"],
     cmdclass={"bdist_wheel": abi3_wheel},
     zip_safe=False,
 )

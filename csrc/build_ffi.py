@@ -1,4 +1,4 @@
-"""Builds the extension module libwebsockets._core: what cdef.h declares, from the sources beside it."""
+"""Builds the extension libwebsockets._core: what cdef.h declares, from the sources beside it."""
 
 import os
 from pathlib import Path

@@ -184,9 +184,13 @@ static void serve_connection(struct lws_context *context, const struct epoll_eve
         lws_send_ready(context, wsi);
     }
     if (event->events & (EPOLLERR | EPOLLHUP)) {
-        /* What was received before the end counts; where nothing is read any more, it is over. */
+        /*
+         * What was received before the end counts, and what lingers is read to its end: a close
+         * with unread bytes is a RST over our last reply. Where nothing is read any more, it is
+         * over.
+         */
         if (wsi->state != LWS_STATE_HEAD && wsi->state != LWS_STATE_OPEN &&
-            wsi->state != LWS_STATE_CLOSING) {
+            wsi->state != LWS_STATE_CLOSING && wsi->state != LWS_STATE_LINGER) {
             lws_die(context, wsi, false);
             return;
         }

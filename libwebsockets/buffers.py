@@ -90,6 +90,9 @@ class _Extent(NamedTuple):
     def holds(self, address: int) -> bool:
         return self.start <= address <= self.end
 
+    def size(self) -> int:
+        return self.end - self.start
+
 
 def find_payload(buf: Any, length: int, padded: bool) -> Payload:
     """Finds the memory of a send buffer.
@@ -199,24 +202,23 @@ def _address_of(view: memoryview) -> int:
 
 
 def _known(address: int, owner: object) -> _Extent:
-    """The widest memory around an address that an object shows."""
-    widest = _Extent(address, address)
-    for extent in _extents(owner, _owner_depth):
-        if extent.holds(address) and extent.end - extent.start > widest.end - widest.start:
-            widest = extent
-    return widest
+    """The widest memory around an address that an object shows; else the object's own."""
+    extents = list(_extents(owner, _owner_depth))
+    around = [extent for extent in extents if extent.holds(address)]
+    if around:
+        return max(around, key=_Extent.size)
+    return extents[0] if extents else _Extent(address, address)
 
 
 def _pointed_to(pointer: Any, address: int) -> _Extent | None:
     """The memory that a ctypes pointer was made from, where ctypes has kept it; else None."""
-    found = None
-    for kept in _kept_by(pointer):
-        for extent in _extents(kept, _owner_depth):
-            if extent.holds(address) and (
-                found is None or extent.end - extent.start > found.end - found.start
-            ):
-                found = extent
-    return found
+    around = [
+        extent
+        for kept in _kept_by(pointer)
+        for extent in _extents(kept, _owner_depth)
+        if extent.holds(address)
+    ]
+    return max(around, key=_Extent.size, default=None)
 
 
 def _extents(owner: object, depth: int) -> Iterator[_Extent]:

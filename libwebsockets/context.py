@@ -364,6 +364,8 @@ class libwebsocket_context:
     def _request(self, slot: int, version: int) -> None:
         """Answers a request: it must be refused, upgraded or replied to in its round."""
         request = Request(self._c, slot)
+        if request.gone:
+            return  # the peer has reset the connection in this very round
         refusal, subprotocol = check_request(request, version, self._settings)
         if refusal is not None:
             log_refusal(self._peer(slot), refusal)

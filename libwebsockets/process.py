@@ -27,6 +27,7 @@ IGNORED = (signal.SIGPIPE, signal.SIGHUP, signal.SIGUSR1)
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 WATCH_LIFE, WATCH_SIGNAL = 0, 1  # numbers of watched descriptors
 SUPPRESSED_WAIT_MS = 1000
+STUCK_GRACE = 0.25  # seconds for a callback to return after the second request to stop
 STATUS_INTERRUPTED = 130
 STATUS_FAILED = 1
 
@@ -222,10 +223,15 @@ class _Server:
     def _stop_signal(self, number: int, _frame: FrameType | None) -> None:
         self.cause = signal.Signals(number).name
         self.requests += 1
-        if self.requests > 1 and self.context._dispatching:
-            # A callback that may never return.
-            lib.lws_abort_all(self.context._c)
-            _leave(self.status)
+        if self.requests > 1:
+            # The loop ends at once, unless it is in a callback that never returns.
+            signal.signal(signal.SIGALRM, self._stuck)
+            signal.setitimer(signal.ITIMER_REAL, STUCK_GRACE)
+
+    def _stuck(self, _number: int, _frame: FrameType | None) -> None:
+        log.event(logging.WARNING, "shutdown", pid=os.getpid(), cause="a callback does not return")
+        lib.lws_abort_all(self.context._c)
+        _leave(self.status)
 
 
 def _exit_status(interrupt: BaseException) -> int:

@@ -38,6 +38,11 @@ class Request:
         self._head = lib.lws_request_head(context, slot)
 
     @property
+    def gone(self) -> bool:
+        """Whether there is no request any more: nothing else here may be asked then."""
+        return not (self._request and self._head)
+
+    @property
     def is_head(self) -> bool:
         """Whether the method is HEAD: a reply has no body."""
         return bool(self._request.kind == lib.LWS_METHOD_HEAD)

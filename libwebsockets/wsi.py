@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import log
 from ._core import ffi, lib
 from .buffers import find_payload, libwebsocket_buffer
-from .constants import LWS_CLOSE_STATUS_NORMAL, LWS_WRITE_HTTP
+from .constants import LWS_CLOSE_STATUS_NO_STATUS, LWS_CLOSE_STATUS_NORMAL, LWS_WRITE_HTTP
 
 if TYPE_CHECKING:
     from .context import libwebsocket_context
@@ -51,6 +51,7 @@ VERSIONS = {
 
 _write = lib.lws_write
 _write_arena = lib.lws_write_arena
+_write_copy = lib.lws_write_copy
 
 
 class libwebsocket:
@@ -106,15 +107,26 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
     """
     try:
         context = wsi._context
-        if buf is context._in and 0 <= len <= context._in_length:
+        if buf is context._in and 0 <= len <= context._in_length and protocol < HTTP:
             result = _write_arena(context._c, wsi._slot, context._in_offset, len, protocol)
         elif (
             type(buf) is libwebsocket_buffer
             and 0 <= len <= buf.size
-            and protocol != HTTP
+            and protocol < HTTP
             and wsi._slot != NO_SLOT
         ):
             result = _write(context._c, wsi._slot, buf._address, len, protocol)
+            if not context._dispatching:
+                lib.lws_flush(context._c)  # no round follows that would send it
+        elif (
+            type(buf) is bytes
+            and 0 <= len <= buf.__len__()  # the builtin is hidden by C's name for the argument
+            and protocol < HTTP
+            and wsi._slot != NO_SLOT
+        ):
+            result = _write_copy(context._c, wsi._slot, buf, len, protocol)
+            if not context._dispatching:
+                lib.lws_flush(context._c)
         else:
             return _write_any(wsi, buf, len, protocol)
     except (AttributeError, OverflowError):
@@ -141,13 +153,15 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
         return _write_refused(wsi, length, protocol, _state(wsi))
     if payload.copy:
         memory = ffi.cast("uint8_t *", payload.address)
-        result = lib.lws_write_copy(context._c, wsi._slot, memory, payload.length, protocol)
+        result = _write_copy(context._c, wsi._slot, memory, payload.length, protocol)
     else:
         result = _write(context._c, wsi._slot, payload.address, payload.length, protocol)
     if result != 0:
         return _write_refused(wsi, payload.length, protocol, result)
     if reply is not None and protocol == HTTP:
         reply.record(payload)
+    if not context._dispatching:
+        lib.lws_flush(context._c)
     return 0
 
 
@@ -218,12 +232,16 @@ def libwebsocket_close_reason(
         reason = bytes(memoryview(reason))
     if wsi._slot == NO_SLOT:
         return refuse(wsi, logging.INFO, "close-refused", ERROR_CLOSED)
-    if not 0 <= code <= 0xFFFF:
+    # The core takes 1005 for a Close without a code, which is not on offer here.
+    if not 0 <= code <= 0xFFFF or code == LWS_CLOSE_STATUS_NO_STATUS:
         return refuse(wsi, logging.WARNING, "close-refused", lib.LWS_ERROR_CLOSE_CODE, code=code)
     result = lib.lws_close(wsi._context._c, wsi._slot, code, reason, len(reason))
-    if result != 0:
+    # An error of a handle that is not inert: the peer was first, and CLOSED is on its way.
+    if result not in (0, ERROR_CLOSED):
         return refuse(wsi, logging.WARNING, "close-refused", result, code=code)
     wsi._context._closing(wsi)
+    if not wsi._context._dispatching:
+        lib.lws_flush(wsi._context._c)
     return 0
 
 

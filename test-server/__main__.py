@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from libwebsockets import (
     LWS_CALLBACK_CLOSED,
@@ -49,9 +50,8 @@ buf = (ctypes.c_ubyte * (LWS_SEND_BUFFER_PRE_PADDING + DIGITS + LWS_SEND_BUFFER_
 payload = memoryview(buf).cast("B")[LWS_SEND_BUFFER_PRE_PADDING:]
 
 
-def callback(
-    wsi: libwebsocket, reason: int, user: memoryview | None, in_: memoryview | None, length: int
-) -> int:
+# user and in_ are what C has as void *: the session's memory, and the message where it lies.
+def callback(wsi: libwebsocket, reason: int, user: Any, in_: Any, length: int) -> int:
     """Answers every event of every connection; returns 0 to go on, anything else to close."""
     if reason == LWS_CALLBACK_ESTABLISHED:
         log.info("connection established %r", wsi)
@@ -60,7 +60,6 @@ def callback(
         log.info("connection closed %r", wsi)
 
     elif reason == LWS_CALLBACK_SEND:
-        assert user is not None
         session = Session.from_buffer(user)
         digits = b"%d" % session.number
         payload[: len(digits)] = digits
@@ -69,7 +68,6 @@ def callback(
         session.number += 1
 
     elif reason == LWS_CALLBACK_RECEIVE:
-        assert user is not None
         if in_ == RESET:
             Session.from_buffer(user).number = 0
         elif libwebsocket_write(wsi, in_, length, LWS_WRITE_TEXT) < 0:
@@ -140,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             return 0 if server.wait() == 0 else 1
     except ValueError as error:
-        log.error("%s", error)
+        print(f"libwebsockets.testserver: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0

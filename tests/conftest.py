@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-
 from support.row import Batch, Row
 from support.server import FAST, Server
 from support.server import free_port as find_free_port
@@ -77,16 +76,17 @@ def row(
     """A hostile row: a server of its own with a canary; its postconditions are checked afterwards.
 
     Its limits of time are short, but those that a loaded machine could reach with bytes under way;
-    @pytest.mark.server(name=value) changes options.
+    @pytest.mark.server(name=value) changes options; fields: what own sessions send beside.
     """
     marker = request.node.get_closest_marker("server")
     roomy = {"handshake_timeout": 5.0, "keepalive_timeout": 2.0, "close_timeout": 2.0}
-    options = {**FAST, **roomy, **(marker.kwargs if marker else {})}
+    options = {**FAST, **roomy, "callback_warn": 1.0, **(marker.kwargs if marker else {})}
     folder = tmp_path_factory.mktemp("row")
+    fields = options.pop("fields", ())  # what the support's own sessions must send to be let in
     served = folder / "file.bin"
     served.write_bytes(bytes(range(256)) * 40)
     server = Server("hostile", folder / "log", env={"LWS_TEST_FILE": str(served)}, **options)
-    made = Row(server, request.node.name)
+    made = Row(server, request.node.name, fields)
     batch.rows.append(made)
     yield made
     made.finish()

@@ -111,7 +111,7 @@ ffi = cffi.FFI()
 ffi.cdef(
     "struct per_session_data { int number; }; int sprintf(char *out, const char *format, ...);"
 )
-C = ffi.dlopen(None)
+C: Any = ffi.dlopen(None)
 
 cffi_buf = ffi.new("char[]", BUFFER_SIZE)
 
@@ -120,7 +120,7 @@ def cffi_callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> in
     # unsigned char *p = &buf[LWS_SEND_BUFFER_PRE_PADDING];
     p = cffi_buf + LWS_SEND_BUFFER_PRE_PADDING
     # struct per_session_data *pss = user;
-    pss = ffi.from_buffer("struct per_session_data *", user) if user else ffi.NULL
+    pss: Any = ffi.from_buffer("struct per_session_data *", user) if user else ffi.NULL
 
     if reason == LWS_CALLBACK_ESTABLISHED:
         printf("Websocket connection established")
@@ -157,7 +157,7 @@ def memoryview_callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int)
     # unsigned char *p = &buf[LWS_SEND_BUFFER_PRE_PADDING];
     p = memoryview(plain_buf)[LWS_SEND_BUFFER_PRE_PADDING:]
     # int *number = user;
-    number = user.cast("i") if user else None
+    number: Any = user.cast("i") if user else None
 
     if reason == LWS_CALLBACK_ESTABLISHED:
         printf("Websocket connection established")
@@ -228,8 +228,10 @@ def test_reset_and_nothing_else_sets_the_number_to_0(server: Any) -> None:
         after = numbers(connection, 5)
         assert after == list("34567")
         connection.send("reset\n")
-        while connection.recv(SECONDS) != "0":
-            pass
+        under_way = []
+        while (message := connection.recv(SECONDS)) != "0":
+            under_way.append(message)
+            assert len(under_way) < 50, under_way
         assert numbers(connection, 3) == list("123")
 
 

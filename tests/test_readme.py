@@ -7,11 +7,11 @@ import re
 import sys
 from pathlib import Path
 
-import libwebsockets
 import pytest
 from conformance.running import SECONDS, Program
 from websockets.sync.client import connect
 
+import libwebsockets
 from libwebsockets.options import LIMITS, Options
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +75,7 @@ def test_links_lead_to_files() -> None:
         assert (ROOT / target).exists(), target
 
 
-def test_ci_runs_the_command_of_the_readme() -> None:
-    assert len(fenced("command: tests", "sh").splitlines()) == 1
-    assert "command: tests" in (ROOT / ".ci" / "run").read_text()
+@pytest.mark.parametrize("name", ["testserver", "tests"])
+def test_ci_runs_the_commands_of_the_readme(name: str) -> None:
+    assert len(fenced(f"command: {name}", "sh").splitlines()) == 1
+    assert f"command=$(readme_command {name})\n" in (ROOT / ".ci" / "run").read_text()

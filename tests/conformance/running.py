@@ -26,10 +26,11 @@ class Lines:
         self._thread.start()
 
     def _read(self, pipe: IO[str]) -> None:
-        for line in pipe:
-            with self._changed:
-                self._lines.append(line.rstrip("\n"))
-                self._changed.notify_all()
+        with pipe:
+            for line in pipe:
+                with self._changed:
+                    self._lines.append(line.rstrip("\n"))
+                    self._changed.notify_all()
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -109,6 +110,8 @@ class Program:
             raise
         finally:
             self.end_input()
+            self.out.rest()
+            self.err.rest()
 
 
 class TheTestServer(Program):

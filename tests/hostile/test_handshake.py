@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-
-from hostile.test_http import edges, no_callback, refused, served
 from support.raw import (
     CLOSE,
     KEY,
@@ -29,6 +27,8 @@ from support.raw import (
     upgrade76,
 )
 from support.row import Row
+
+from hostile.test_http import edges, no_callback, refused, served
 
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
@@ -102,7 +102,6 @@ def test_UP_04_versions_not_known(row: Row) -> None:
     no_callback(row)
 
 
-@pytest.mark.server(origins=["http://good.example"], hosts=None)
 def test_UP_05_two_versions_at_once(row: Row) -> None:
     row.expect("ws-version")
     for version in ("7", "8", "13"):
@@ -115,7 +114,7 @@ def test_UP_05_two_versions_at_once(row: Row) -> None:
     no_callback(row)
 
 
-@pytest.mark.server(origins=["http://good.example"])
+@pytest.mark.server(origins=["http://good.example"], fields=[("Origin", "http://good.example")])
 def test_UP_06_origins(row: Row) -> None:
     row.expect("ws-origin")
     bad = (
@@ -156,7 +155,7 @@ def offer(value: str | bytes) -> Field:
     return ("Sec-WebSocket-Protocol", value)
 
 
-@pytest.mark.server(subprotocols=["known", "b"])
+@pytest.mark.server(subprotocols=["known", "b"], fields=[("Sec-WebSocket-Protocol", "b")])
 def test_UP_08_subprotocols(row: Row) -> None:
     row.expect("ws-protocol", "http-bad-line-end", "http-header-too-long")
 
@@ -501,6 +500,31 @@ def test_HY_04_the_client_goes_at_once(row: Row) -> None:
     assert row.found("ESTABLISHED")
 
 
+def leave_with_requests_under_way(row: Row) -> None:
+    """Peers that go by RST while requests of theirs lie in the present round."""
+    for _ in range(200):
+        row.open("/tick").reset()
+        for request in (get("/a") * 20, get("/file") * 20, get("/a") * 20 + upgrade() + text("x")):
+            client = row.connect().send(request)
+            client.fill()  # the first reply: the server is at the others now
+            client.reset()
+        row.connect().send(upgrade("/hello") + text("x") * 5).reset()
+        row.connect().send(upgrade76() + text76("x") * 5).reset()
+    row.barrier()
+    assert row.found("HTTP") and row.found("ESTABLISHED")
+
+
+def test_HY_04_the_client_goes_with_requests_under_way(row: Row) -> None:
+    row.own("write-refused")
+    leave_with_requests_under_way(row)
+
+
+@pytest.mark.server(hosts=["localhost"], origins=[None, "http://localhost"])
+def test_HY_04_the_client_goes_before_its_request_is_checked(row: Row) -> None:
+    row.own("write-refused")
+    leave_with_requests_under_way(row)
+
+
 def test_HY_05_the_callback_refuses(row: Row) -> None:
     row.expect("callback-error")
     for version in (13, 76):
@@ -513,7 +537,8 @@ def test_HY_05_the_callback_refuses(row: Row) -> None:
             client = row.connect().send(request(path))
             assert client.response().status == 101
             if version == 76:
-                assert client.take(16) and client.rest() == b"\xff\x00"
+                assert client.take(16) and client.take(2) == b"\xff\x00"
+                assert client.send(b"\xff\x00").rest() == b""
                 continue
             code = 1011 if "raise" in path else 1000
             assert client.closing(code).opcode == CLOSE

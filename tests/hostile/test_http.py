@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import ssl
 import threading
@@ -9,7 +10,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-
 from support.raw import Client, get, head, upgrade, upgrade76
 from support.row import Row
 from support.server import cpu_seconds
@@ -190,7 +190,7 @@ def test_HTTP_13_malformed_content_length(row: Row) -> None:
     row.expect("http-bad-length")
     minus = -len(request(b"Content-Length: -00"))
     for value in (
-        b"-1", b"+5", b"5 5", b"0x5", b"5,5", "٥".encode(), b"9" * 20, b"%d" % 2**64,
+        b"-1", b"+5", b"5 5", b"0x5", b"5,5", "\u0665".encode(), b"9" * 20, b"%d" % 2**64,
         b"%d" % 2**63, b"%d" % minus, b"", b"5;", b"5.0", b"1e3",
     ):  # fmt: skip
         row.ways(request(b"Content-Length: " + value) + NEXT, refused(400), bytewise=True)
@@ -305,17 +305,27 @@ def test_HTTP_21_pipelining(row: Row) -> None:
             client.served(uri)
 
     row.ways(three, in_order)
+    # 10 000 in one connection, some under way at any time: the lingering close reads out no more
     client = row.connect(timeout=20)
-    sender = threading.Thread(target=client.send, args=(get("/nothing") * 10_000,))
-    sender.start()
+    ten = get("/nothing") * 10
     for number in range(1, 1001):
+        if number % 10 == 1:
+            client.send(ten)
         reply = client.response()
         assert reply.status == 404, reply
         last = (reply.one("Connection") or b"").lower() == b"close"
         assert last == (number == 1000), f"Connection: close on reply {number}"
+    client.send(ten * 900)
     assert client.rest() == b""
-    sender.join()
     assert len([r for r in row.found("HTTP") if r["uri"] == "/nothing"]) == 1000
+    # all in one write: as many answers as can be had, in order, and no further callback
+    flood = row.connect(timeout=20)
+    sender = threading.Thread(target=flood.send, args=(get("/flood") * 10_000,))
+    sender.start()
+    replies = flood.rest().count(b"HTTP/1.1 200 OK")
+    sender.join()
+    assert 0 < replies <= 1000
+    assert len([r for r in row.found("HTTP") if r["uri"] == "/flood"]) == 1000
 
 
 def test_HTTP_22_replies_without_a_body(row: Row) -> None:
@@ -336,10 +346,8 @@ def test_HTTP_22_replies_without_a_body(row: Row) -> None:
 def client_hello() -> bytes:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
-    try:
+    with contextlib.suppress(ssl.SSLWantReadError):
         tls.do_handshake()
-    except ssl.SSLWantReadError:
-        pass
     return outgoing.read()
 
 

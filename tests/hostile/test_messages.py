@@ -8,8 +8,6 @@ import threading
 import time
 
 import pytest
-
-from hostile.test_frames import VERSIONS, fails, nothing_delivered, opener
 from support.raw import (
     BINARY,
     CLOSE,
@@ -25,6 +23,8 @@ from support.raw import (
 )
 from support.row import Row
 from support.server import cpu_seconds, resident
+
+from hostile.test_frames import VERSIONS, fails, nothing_delivered, opener
 
 # -- Fragmentation
 
@@ -99,7 +99,7 @@ def test_FG_05_fragments_without_end(row: Row) -> None:
         client.send(empty)
     assert not client.send_failed
     row.barrier()
-    assert resident(row.pid) - before < 2 * 65536 + 65536
+    assert row.grown(before) < 2 * 65536 + 65536
     assert not row.server.found("RECEIVE", mark)
     client.send(frame(CONTINUATION, b"y"))
     record = row.server.wait_event("RECEIVE", 5, mark)
@@ -140,12 +140,13 @@ def test_FG_06_many_small_fragments(row: Row) -> None:
 # -- UTF-8
 
 INVALID = [
-    "\0", "\x7f", "\x80", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\ufffd", "\ufffe", "\uffff",
-    "\U00010000", "\U0010ffff", "a\u00e9\u20ac\U0001f600z",
+    "80", "bf", "c080", "c1bf", "e08080", "e09fbf", "eda080", "edbfbf", "f0808080", "f08fbfbf",
+    "f4908080", "f7bfbfbf", "f888808080", "fc8480808080", "fe", "ff", "c2", "e0a0", "efbf",
+    "f09080", "f48fbf", "c241", "e0a041", "f0908041", "c3c3a9", "61c3a980",
 ]  # fmt: skip
 VALID = [
-    "\0", "\x7f", "\x80", "߿", "ࠀ", "퟿", "", "�", "￾", "￿", "\U00010000",
-    "\U0010ffff", "aé€😀z",
+    "\0", "\x7f", "\x80", "\u07ff", "\u0800", "\ud7ff", "\ue000", "\ufffd", "\ufffe", "\uffff",
+    "\U00010000", "\U0010ffff", "a\u00e9\u20ac\U0001f600z",
 ]  # fmt: skip
 
 
@@ -170,7 +171,7 @@ def test_U8_02_edges_of_valid_text(row: Row) -> None:
 
 
 def test_U8_03_code_points_cut(row: Row) -> None:
-    payload = "aé€😀\U0010ffffz".encode()
+    payload = "a\u00e9\u20ac\U0001f600\U0010ffffz".encode()
 
     def whole(client: Client) -> None:
         assert client.message() == payload
@@ -188,7 +189,7 @@ def test_U8_03_code_points_cut(row: Row) -> None:
 def test_U8_04_message_ends_inside_a_code_point(row: Row) -> None:
     row.expect("ws-utf8")
     for cut in range(1, 4):
-        data = frame(TEXT, b"a" + "😀".encode()[:cut], fin=False) + frame(CONTINUATION)
+        data = frame(TEXT, b"a" + "\U0001f600".encode()[:cut], fin=False) + frame(CONTINUATION)
         fails(row, data, 1007)
     nothing_delivered(row)
 
@@ -363,7 +364,7 @@ def test_CL_09_the_application_closes_wrongly(row: Row) -> None:
     client.send(frame(PING, b"still"))
     assert client.frame().payload == b"still", "something was sent for a refused close"
     # a long reason is cut at the end of a code point
-    for unit in ("r", "é", "€", "😀"):
+    for unit in ("r", "\u00e9", "\u20ac", "\U0001f600"):
         client = row.open("/command")
         reason = (unit * 200).encode()[:200] if unit == "r" else (unit * 60).encode()
         assert row.result(client, {"do": "close", "code": 4000, "reason": reason.hex()}) == [0]
@@ -375,11 +376,10 @@ def test_CL_09_the_application_closes_wrongly(row: Row) -> None:
 
 def test_CL_08_queued_output_is_dropped_with_the_stream(row: Row) -> None:
     """A reset while the peer's replies wait: CLOSED comes at once, nothing is kept."""
-    before = resident(row.pid)
+    row.own("write-refused")
     client = row.open("/echo", rcvbuf=4096)
     sender = threading.Thread(target=client.send, args=(text(b"x" * 60_000) * 8,))
     sender.start()
     sender.join(5)
     client.reset()
     row.wait_event("CLOSED")
-    wait_until(lambda: resident(row.pid) - before < 1 << 20, 2)

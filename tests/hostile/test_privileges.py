@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import Serve
-from hostile.test_process import failing, waited
 from support import script
 from support.raw import Client, text, wait_until
 from support.server import FAST, Server, alive, descriptors
+
+from hostile.test_process import failing, waited
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -26,6 +26,8 @@ import threading
 import time
 from typing import Any
 
+from program import emit
+
 import libwebsockets as lws
 from libwebsockets import (
     LWS_CALLBACK_CLOSED,
@@ -40,7 +42,6 @@ from libwebsockets import (
     libwebsocket_get_uri,
     libwebsocket_write,
 )
-from program import emit
 
 FILE = os.environ.get("LWS_TEST_FILE", "")
 
@@ -81,7 +82,10 @@ def _exception(name: str) -> BaseException:
 def hostile(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> Any:
     """The application of the hostile rows: records each callback, then does what the path says."""
     session = Session.from_buffer(user)
-    uri = libwebsocket_get_uri(wsi) or ""
+    uri = libwebsocket_get_uri(wsi)
+    if uri is None:  # a callback that compares the URI, as in 2010, must always have one
+        emit("VIOLATION", what=f"no URI in {_name(reason)}")
+        return 0
     _record(wsi, reason, session, uri, in_, length)
     what = uri.split("/")
     name = _name(reason)

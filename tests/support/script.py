@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .server import PRELOAD, sanitizer_environment
+
 # What every script begins with. The logger's lines go to standard error, as any program's would.
 PRELUDE = """
 import logging, os, signal, socket, sys, threading, time
@@ -49,6 +51,11 @@ def start(folder: Path, source: str, *arguments: object, **popen: Any) -> subpro
     command = [sys.executable, *popen.pop("python", ()), str(write(folder, source))]
     popen.setdefault("stdout", subprocess.PIPE)
     popen.setdefault("stderr", subprocess.PIPE)
+    if PRELOAD:
+        mine = popen.get("env") or os.environ
+        with_runtimes = sanitizer_environment(folder / "script.report")
+        preload = " ".join(filter(None, (with_runtimes["LD_PRELOAD"], mine.get("LD_PRELOAD"))))
+        popen["env"] = {**mine, **with_runtimes, "LD_PRELOAD": preload}
     return subprocess.Popen([*command, *map(str, arguments)], text=True, **popen)
 
 
@@ -63,6 +70,8 @@ def run(
         process.kill()
         out, err = process.communicate()
         raise AssertionError(f"the script hangs\n{out}\n{err}") from None
+    reports = [path.read_text() for path in folder.glob("*.report.*")]
+    assert not reports, "P6: " + "\n".join(reports)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

@@ -30,7 +30,23 @@ FAST: dict[str, Any] = {
     "callback_warn": 0.05,
 }
 
+# P6: the runtimes of a sanitized build, preloaded into the server programs alone. Their reports
+# stand beside the log; memory figures say nothing then.
+PRELOAD = os.environ.get("LWS_TEST_PRELOAD", "")
+
 Record = dict[str, Any]
+
+
+def sanitizer_environment(reports: Path) -> dict[str, str]:
+    """What a sanitized build needs; empty for any other."""
+    if not PRELOAD:
+        return {}
+    return {
+        "LD_PRELOAD": PRELOAD,
+        "PYTHONMALLOC": "malloc",
+        "ASAN_OPTIONS": f"detect_leaks=0:handle_segv=0:exitcode=99:log_path={reports}",
+        "UBSAN_OPTIONS": f"halt_on_error=1:print_stacktrace=1:log_path={reports}",
+    }
 
 
 def spec_of(app: str | Callable[..., Any]) -> str:
@@ -121,7 +137,11 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**os.environ, **(env or {})},
+                env={
+                    **os.environ,
+                    **sanitizer_environment(log.with_suffix(".report")),
+                    **(env or {}),
+                },
                 **(popen or {}),
             )
         assert self.parent.stdout
@@ -242,6 +262,8 @@ class Server:
                 os.kill(self.pid, signal.SIGKILL)
         self._reader.join(timeout)
         assert not forced, f"had to be killed: {forced}"
+        reports = [path.read_text() for path in self.log_path.parent.glob("*.report.*")]
+        assert not reports, "P6: " + "\n".join(reports)
 
     def __enter__(self) -> Server:
         return self

@@ -1,0 +1,63 @@
+"""A context served in the test's own process and thread, while its clients wait for bytes."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from support.raw import Client
+
+from libwebsockets import (
+    libwebsocket_context,
+    libwebsocket_context_destroy,
+    libwebsocket_create_context,
+    libwebsocket_service,
+)
+
+
+class Served(Client):
+    """A raw client that runs the context whenever it has to wait, by select on its fileno()."""
+
+    def __init__(self, context: libwebsocket_context, timeout: float = 5.0) -> None:
+        self.context = context
+        super().__init__(context.port, timeout=timeout)
+
+    def fill(self) -> bool:
+        serve_until(self.context, lambda: bool(select.select([self.sock], [], [], 0)[0]))
+        return super().fill()
+
+
+def serve_until(
+    context: libwebsocket_context, condition: Callable[[], object], timeout: float = 5.0
+) -> None:
+    """Runs rounds when the context's descriptor says there is work, until the condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        if select.select([context.fileno()], [], [], 0.02)[0]:
+            assert libwebsocket_service(context, 0) == 0
+
+
+@contextmanager
+def context_of(
+    callback: Callable[..., Any], user_area_size: int = 0, protocol: int = 76, **options: Any
+) -> Iterator[libwebsocket_context]:
+    """A context on a free port of the loopback address."""
+    options = {"host": "127.0.0.1", "send_interval": 0, **options}
+    context = libwebsocket_create_context(
+        0, callback, protocol, user_area_size, None, None, -1, -1, **options
+    )
+    assert context is not None
+    try:
+        yield context
+    finally:
+        libwebsocket_context_destroy(context)
+
+
+def descriptors() -> set[str]:
+    """The open descriptors of this process."""
+    return set(os.listdir("/proc/self/fd"))
