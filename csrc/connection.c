@@ -276,7 +276,12 @@ void lws_die(struct lws_context *context, struct libwebsocket *wsi, bool reset) 
 
 void lws_finish(struct lws_context *context, struct libwebsocket *wsi,
                 enum lws_deadline_list list) {
+    /* Making room for its last words may have sent, and found the peer gone. */
+    if (wsi->state == LWS_STATE_DEAD) {
+        return;
+    }
     wsi->state = LWS_STATE_FINISH;
+    wsi->rx_off = 0; /* what comes now is dropped; unread it would wake every round */
     wsi->linger_list = (uint8_t)list;
     lws_deadline_clear(context, wsi, 0);
     if (!wsi->queue && !wsi->gather_first) {

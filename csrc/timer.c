@@ -119,7 +119,10 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
         break;
     case LWS_DEADLINE_PING:
         lws_output_ping(context, wsi);
-        lws_deadline_set(context, wsi, LWS_DEADLINE_PONG);
+        /* Making room for the ping may have sent, and found the peer gone. */
+        if (wsi->state == LWS_STATE_OPEN) {
+            lws_deadline_set(context, wsi, LWS_DEADLINE_PONG);
+        }
         break;
     case LWS_DEADLINE_PONG:
         lws_fail(context, wsi, LWS_FAULT_PING_TIMEOUT);
