@@ -303,8 +303,12 @@ void lws_interest(struct lws_context *context, struct libwebsocket *wsi, uint8_t
         .data.u64 = (uint64_t)wsi->generation << 32 | wsi->slot,
     };
 
-    epoll_ctl(context->epoll, EPOLL_CTL_MOD, wsi->fd, &event);
     wsi->interest = interest;
+    if (epoll_ctl(context->epoll, EPOLL_CTL_MOD, wsi->fd, &event) != 0) {
+        /* It would wait for ever. A hang-up is reported whatever is watched for, and ends it. */
+        lws_report(context, wsi->slot, LWS_FAULT_ALLOC_FAILED);
+        shutdown(wsi->fd, SHUT_RDWR);
+    }
 }
 
 static void next_request(struct lws_context *context, struct libwebsocket *wsi) {
