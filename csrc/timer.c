@@ -93,6 +93,14 @@ int lws_deadline_wait(const struct lws_context *context, int limit) {
     return limit;
 }
 
+/*
+ * A peer that is not read from is silent through no fault of its own: its pong lies in the kernel.
+ * One that does not read is the send deadline's affair; any progress of it counts there.
+ */
+static bool is_unread(const struct libwebsocket *wsi) {
+    return wsi->rx_off || lws_blocked(wsi);
+}
+
 static void expire(struct lws_context *context, struct libwebsocket *wsi,
                    enum lws_deadline_list list) {
     switch (list) {
@@ -118,6 +126,10 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
         lws_die(context, wsi, false);
         break;
     case LWS_DEADLINE_PING:
+        if (is_unread(wsi)) {
+            lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
+            break;
+        }
         lws_output_ping(context, wsi);
         /* Making room for the ping may have sent, and found the peer gone. */
         if (wsi->state == LWS_STATE_OPEN) {
@@ -125,6 +137,10 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
         }
         break;
     case LWS_DEADLINE_PONG:
+        if (is_unread(wsi)) {
+            lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
+            break;
+        }
         lws_fail(context, wsi, LWS_FAULT_PING_TIMEOUT);
         break;
     case LWS_DEADLINE_SEND:
