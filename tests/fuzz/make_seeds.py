@@ -150,19 +150,24 @@ SERVER = {
     "fin": server(0, 0, 0, UP13, op(8, 0, 1, 9), op(14), TWO, CONNECT, op(7, 1), op(14, 1, 129)),
     "raw": server(0, 0, 0, UP13, op(10, 0, 12) + frame(1, b"hi") + b"\x83\x00\x00\x00", TWO),
     "writable": server(0, 0, 0, UP13, policy(9), op(8, 0, 1, 9), TWO, op(12, 0, 1, 1), TWO),
-    "full": server(
-        0,
-        0,
-        0,
-        UP13,
-        CONNECT,
-        op(6, 1),
-        TWO,
-        *(op(9, p % 2, 0, 125) for p in range(40)),
-        op(10, 0, 4) + b"\xff\xff\xff\xff",
-        op(14, 0, 129),
-        TWO,
-    ),
+    # The answers to six clients' pings fill the arena; the send that makes room fails.
+    **{
+        f"flood{after}": server(
+            0,
+            0,
+            0,
+            *(CONNECT for _ in range(6)),
+            *(op(6, p) for p in range(6)),
+            TWO,
+            *(op(9, p, 255, 255) for p in range(6)),
+            op(10, 5, 4) + b"\xff\xff\xff\xff",
+            op(4, 7, after),
+            TWO,
+            TWO,
+            TWO,
+        )
+        for after in range(8)
+    },
 }
 
 
