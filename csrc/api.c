@@ -40,6 +40,26 @@ const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot) {
     return request ? request->head : NULL;
 }
 
+/* A connection that has died in this round keeps its opening request for its CLOSED. */
+static const struct lws_opening *opening_of(const struct lws_context *context, uint32_t slot) {
+    return lws_foreign(context) || slot >= context->slots ? NULL : lws_at(context, slot)->opening;
+}
+
+/* Copies what is to be known of the request later. */
+static struct lws_opening *keep_opening(const struct lws_context *context, const uint8_t *head,
+                                        const struct lws_request *request) {
+    uint32_t fields = context->options.keep_headers ? request->headers.length : 0;
+    struct lws_opening *opening = malloc(sizeof *opening + request->uri.length + fields);
+
+    if (opening) {
+        opening->uri_length = request->uri.length;
+        opening->fields_length = fields;
+        memcpy(opening->bytes, head + request->uri.offset, request->uri.length);
+        memcpy(opening->bytes + request->uri.length, head + request->headers.offset, fields);
+    }
+    return opening;
+}
+
 const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length) {
     struct lws_handed_request *request = handed(context, slot);
 
@@ -48,12 +68,41 @@ const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *lengt
         *length = request->request.uri.length;
         return request->head + request->request.uri.offset;
     }
-    /* A connection that has died in this round keeps its URI for its CLOSED. */
-    if (lws_foreign(context) || slot >= context->slots || !lws_at(context, slot)->uri) {
+
+    const struct lws_opening *opening = opening_of(context, slot);
+
+    if (!opening) {
         return NULL;
     }
-    *length = lws_at(context, slot)->uri->length;
-    return lws_at(context, slot)->uri->bytes;
+    *length = opening->uri_length;
+    return opening->bytes;
+}
+
+const uint8_t *lws_fields(struct lws_context *context, uint32_t slot, size_t *length) {
+    struct lws_handed_request *request = handed(context, slot);
+
+    *length = 0;
+    if (request) {
+        *length = request->request.headers.length;
+        return request->head + request->request.headers.offset;
+    }
+
+    const struct lws_opening *opening = opening_of(context, slot);
+
+    if (!opening || !context->options.keep_headers) {
+        return NULL;
+    }
+    *length = opening->fields_length;
+    return opening->bytes + opening->uri_length;
+}
+
+int64_t lws_sent(struct lws_context *context, uint32_t slot) {
+    int error = lws_foreign(context);
+
+    if (error) {
+        return error;
+    }
+    return slot < context->slots ? (int64_t)lws_at(context, slot)->sent : LWS_ERROR_CLOSED;
 }
 
 int lws_version(struct lws_context *context, uint32_t slot) {
@@ -91,16 +140,16 @@ int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol
     uint32_t most = 512 + request->field[LWS_FIELD_HOST].length +
                     request->field[LWS_FIELD_ORIGIN].length + request->uri.length +
                     (uint32_t)(protocol_length + extensions_length);
-    struct lws_uri *uri = malloc(sizeof *uri + request->uri.length);
+    struct lws_opening *opening = keep_opening(context, head, request);
 
-    if (!uri) {
+    if (!opening) {
         return LWS_ERROR_MEMORY;
     }
 
     uint8_t *room = lws_output_room(context, wsi, most);
 
     if (!room) {
-        free(uri);
+        free(opening);
         return LWS_ERROR_MEMORY;
     }
 
@@ -110,12 +159,10 @@ int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol
 
     lws_output_trim(context, wsi, size < 0 ? most : most - (uint32_t)size);
     if (size < 0) {
-        free(uri);
+        free(opening);
         return LWS_ERROR_ARGUMENT;
     }
-    uri->length = request->uri.length;
-    memcpy(uri->bytes, head + request->uri.offset, uri->length);
-    wsi->uri = uri;
+    wsi->opening = opening;
     wsi->version = request->version;
     lws_release_request(wsi);
     wsi->state = LWS_STATE_OPEN;

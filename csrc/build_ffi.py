@@ -24,6 +24,7 @@ SOURCES = [
     "output",
     "queue",
     "receive",
+    "secure",
     "service",
     "timer",
 ]

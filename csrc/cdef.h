@@ -29,6 +29,14 @@ enum lws_field {
     LWS_FIELD_WS_ORIGIN,
     LWS_FIELD_WS_PROTOCOL,
     LWS_FIELD_WS_EXTENSIONS,
+    LWS_FIELD_RANGE,
+    LWS_FIELD_IF_RANGE,
+    LWS_FIELD_IF_MATCH,
+    LWS_FIELD_IF_NONE_MATCH,
+    LWS_FIELD_IF_MODIFIED_SINCE,
+    LWS_FIELD_IF_UNMODIFIED_SINCE,
+    LWS_FIELD_ACCEPT_ENCODING,
+    LWS_FIELD_COUNT,
     ...
 };
 
@@ -88,6 +96,8 @@ enum lws_event_kind {
     LWS_EVENT_WATCH,
     LWS_EVENT_WRITABLE,
     LWS_EVENT_PONG,
+    LWS_EVENT_SECURE,
+    LWS_EVENT_SECURE_END,
     LWS_EVENT_COMPRESSED,
     ...
 };
@@ -106,6 +116,7 @@ struct lws_options {
     uint32_t send_interval;
     uint32_t ping_interval;
     uint32_t pong_timeout;
+    uint32_t keep_headers;
     uint32_t rx_fragments;
     int oldest;
     ...;
@@ -140,7 +151,7 @@ const char *lws_http_reason(int status);
 struct lws_context *lws_context_create(const struct lws_options *options, uint8_t *arena);
 void lws_context_destroy(struct lws_context *context);
 int lws_set_arena(struct lws_context *context, uint8_t *arena);
-int lws_listen(struct lws_context *context, int fd);
+int lws_listen(struct lws_context *context, int fd, bool secure);
 int lws_watch(struct lws_context *context, int fd, uint32_t events, uint32_t number);
 int lws_service(struct lws_context *context, int timeout_ms);
 struct lws_event *lws_events(struct lws_context *context);
@@ -153,6 +164,8 @@ void lws_message_free(uint8_t *payload);
 const struct lws_request *lws_request(struct lws_context *context, uint32_t slot);
 const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
 const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length);
+const uint8_t *lws_fields(struct lws_context *context, uint32_t slot, size_t *length);
+int64_t lws_sent(struct lws_context *context, uint32_t slot);
 int lws_version(struct lws_context *context, uint32_t slot);
 int lws_peer(struct lws_context *context, uint32_t slot, char *text);
 int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,
@@ -180,3 +193,10 @@ int lws_wake_in(struct lws_context *context, int ms);
 int lws_stop(struct lws_context *context);
 int lws_abort_all(struct lws_context *context);
 uint32_t lws_connections(const struct lws_context *context);
+int lws_feed(struct lws_context *context, uint32_t slot, uint32_t offset, uint32_t length,
+             bool ended);
+uint32_t lws_event_count(const struct lws_context *context);
+uint32_t lws_secure_next(struct lws_context *context, const uint8_t **bytes, uint32_t *length);
+int lws_secure_send(struct lws_context *context, uint32_t slot, const uint8_t *records,
+                    size_t length);
+int lws_secure_fail(struct lws_context *context, uint32_t slot);

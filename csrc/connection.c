@@ -116,11 +116,13 @@ void lws_pend(struct lws_context *context, struct libwebsocket *wsi) {
 
 static void free_memory(struct lws_context *context, struct libwebsocket *wsi) {
     free(wsi->stash);
-    free(wsi->uri);
+    free(wsi->records);
+    free(wsi->opening);
     free(wsi->pong_waiting);
     lws_buffer_put(context, wsi->message);
     wsi->stash = NULL;
-    wsi->uri = NULL;
+    wsi->records = NULL;
+    wsi->opening = NULL;
     wsi->pong_waiting = NULL;
     wsi->message = NULL;
 }
@@ -135,6 +137,13 @@ void lws_reap(struct lws_context *context) {
         if (wsi->handle || wsi->pending || wsi->flushing || wsi->late || wsi->writing) {
             link = &wsi->next_end;
             continue;
+        }
+        if (wsi->secured) {
+            if (context->event_count >= LWS_EVENTS - LWS_READY) {
+                link = &wsi->next_end;
+                continue;
+            }
+            lws_event(context, LWS_EVENT_SECURE_END, wsi->slot, 0, 0);
         }
         *link = wsi->next_end;
         free_memory(context, wsi);
@@ -334,13 +343,17 @@ void lws_drained(struct lws_context *context, struct libwebsocket *wsi) {
     lws_deadline_clear(context, wsi, 1);
     switch ((enum lws_state)wsi->state) {
     case LWS_STATE_DRAIN:
-        if (wsi->keep && !context->stopping) {
+        if (wsi->keep && !context->stopping && (wsi->stash || !wsi->ended)) {
             next_request(context, wsi);
         } else {
             lws_finish(context, wsi, LWS_DEADLINE_LINGER);
         }
         break;
     case LWS_STATE_FINISH:
+        if (wsi->secure && !wsi->parted) {
+            lws_want_flush(context, wsi); /* for a close_notify, if there can be one */
+            break;
+        }
         wsi->state = LWS_STATE_LINGER;
         wsi->lingered = 0;
         if (shutdown(wsi->fd, SHUT_WR) != 0) {
@@ -364,6 +377,8 @@ void lws_drained(struct lws_context *context, struct libwebsocket *wsi) {
         lws_go_on_reading(context, wsi);
         break;
     case LWS_STATE_HEAD:
+        lws_interest(context, wsi, 1); /* a TLS handshake that had to wait */
+        break;
     case LWS_STATE_REPLY:
     case LWS_STATE_LINGER:
     case LWS_STATE_FREE:
@@ -375,7 +390,7 @@ void lws_drained(struct lws_context *context, struct libwebsocket *wsi) {
 void lws_release_request(struct libwebsocket *wsi) {
     wsi->request = 0;
     if (wsi->head_size) {
-        lws_stash_take(wsi, wsi->head_size);
+        lws_stash_take(&wsi->stash, wsi->head_size);
         wsi->head_size = 0;
     }
 }

@@ -290,16 +290,35 @@ static const char *const field_names[LWS_FIELD_COUNT] = {
     [LWS_FIELD_CONTENT_LENGTH] = "content-length",
     [LWS_FIELD_TRANSFER_ENCODING] = "transfer-encoding",
     [LWS_FIELD_EXPECT] = "expect",
+    [LWS_FIELD_RANGE] = "range",
+    [LWS_FIELD_IF_RANGE] = "if-range",
+    [LWS_FIELD_IF_MATCH] = "if-match",
+    [LWS_FIELD_IF_NONE_MATCH] = "if-none-match",
+    [LWS_FIELD_IF_MODIFIED_SINCE] = "if-modified-since",
+    [LWS_FIELD_IF_UNMODIFIED_SINCE] = "if-unmodified-since",
+    [LWS_FIELD_ACCEPT_ENCODING] = "accept-encoding",
 };
 
 /* The field of a name, or LWS_FIELD_COUNT. Names are told apart by their length, and by one byte.
  */
 static unsigned field_of(const uint8_t *name, size_t length) {
     static const uint8_t by_length[] = {
-        [4] = LWS_FIELD_HOST,         [6] = LWS_FIELD_ORIGIN,          [7] = LWS_FIELD_UPGRADE,
-        [10] = LWS_FIELD_CONNECTION,  [14] = LWS_FIELD_CONTENT_LENGTH, [17] = LWS_FIELD_WS_KEY,
-        [18] = LWS_FIELD_WS_KEY1,     [20] = LWS_FIELD_WS_ORIGIN,      [21] = LWS_FIELD_WS_VERSION,
-        [22] = LWS_FIELD_WS_PROTOCOL, [24] = LWS_FIELD_WS_EXTENSIONS,
+        [4] = LWS_FIELD_HOST,
+        [5] = LWS_FIELD_RANGE,
+        [6] = LWS_FIELD_ORIGIN,
+        [7] = LWS_FIELD_UPGRADE,
+        [8] = LWS_FIELD_IF_MATCH,
+        [10] = LWS_FIELD_CONNECTION,
+        [13] = LWS_FIELD_IF_NONE_MATCH,
+        [14] = LWS_FIELD_CONTENT_LENGTH,
+        [15] = LWS_FIELD_ACCEPT_ENCODING,
+        [17] = LWS_FIELD_WS_KEY,
+        [18] = LWS_FIELD_WS_KEY1,
+        [19] = LWS_FIELD_IF_UNMODIFIED_SINCE,
+        [20] = LWS_FIELD_WS_ORIGIN,
+        [21] = LWS_FIELD_WS_VERSION,
+        [22] = LWS_FIELD_WS_PROTOCOL,
+        [24] = LWS_FIELD_WS_EXTENSIONS,
     };
     unsigned field;
 
@@ -310,6 +329,10 @@ static unsigned field_of(const uint8_t *name, size_t length) {
         field = LWS_FIELD_EXPECT;
     else if (length == 17 && lower(name[0]) == 't')
         field = LWS_FIELD_TRANSFER_ENCODING;
+    else if (length == 17 && lower(name[0]) == 'i')
+        field = LWS_FIELD_IF_MODIFIED_SINCE;
+    else if (length == 8 && lower(name[3]) == 'r')
+        field = LWS_FIELD_IF_RANGE;
     else if (length == 18 && name[17] == '2')
         field = LWS_FIELD_WS_KEY2;
     /* Host stands for the lengths that no name has, too. */

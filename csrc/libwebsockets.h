@@ -105,6 +105,7 @@ enum lws_fault {
     LWS_FAULT_ALLOC_FAILED,
     LWS_FAULT_FILE_TRUNCATED,
     LWS_FAULT_PING_TIMEOUT,
+    LWS_FAULT_TLS_HANDSHAKE_TIMEOUT,
     LWS_FAULT_COUNT
 };
 
@@ -286,7 +287,7 @@ struct lws_slice {
     uint32_t length;
 };
 
-/* The fields that the core itself looks at. */
+/* The fields that the parser finds at no further cost. */
 enum lws_field {
     LWS_FIELD_HOST,
     LWS_FIELD_CONNECTION,
@@ -302,6 +303,14 @@ enum lws_field {
     LWS_FIELD_CONTENT_LENGTH,
     LWS_FIELD_TRANSFER_ENCODING,
     LWS_FIELD_EXPECT,
+    /* The core does not look at the rest itself; LWS_FIELD_RANGE is the first of these. */
+    LWS_FIELD_RANGE,
+    LWS_FIELD_IF_RANGE,
+    LWS_FIELD_IF_MATCH,
+    LWS_FIELD_IF_NONE_MATCH,
+    LWS_FIELD_IF_MODIFIED_SINCE,
+    LWS_FIELD_IF_UNMODIFIED_SINCE,
+    LWS_FIELD_ACCEPT_ENCODING,
     LWS_FIELD_COUNT
 };
 
@@ -323,9 +332,10 @@ struct lws_request {
     uint8_t count[LWS_FIELD_COUNT]; /* how many of that name, up to 255 */
     uint8_t kind;                   /* enum lws_method */
     uint8_t minor;                  /* 0 or 1: HTTP/1.x; later minors read as 1 */
-    uint8_t keep_alive; /* by version and Connection: may the connection be used again? */
-    uint8_t version;    /* enum lws_version: what it asks for; filled by lws_handshake_check */
-    uint32_t key3;      /* offset of the eight bytes after the head; hixie-76 only, else 0 */
+    uint8_t keep_alive;             /* by version and Connection, for the application also by
+                                       keepalive_requests: may the connection be used again? */
+    uint8_t version; /* enum lws_version: what it asks for; filled by lws_handshake_check */
+    uint32_t key3;   /* offset of the eight bytes after the head; hixie-76 only, else 0 */
 };
 
 /*
@@ -471,6 +481,7 @@ struct lws_options {
     uint32_t send_interval; /* period of LWS_EVENT_SEND; 0: never */
     uint32_t ping_interval; /* silence after which a peer is pinged; 0: never */
     uint32_t pong_timeout;
+    uint32_t keep_headers; /* 1: a session keeps the field lines of its request */
     uint32_t rx_fragments; /* 1: messages are handed over in pieces, see lws_event.code */
     int oldest;            /* the oldest protocol version to accept: 76, 7, 8 or 13 */
 };
@@ -489,6 +500,9 @@ enum lws_event_kind {
     LWS_EVENT_WATCH = 9, /* a watched descriptor is ready; slot: its number, offset: EPOLL* bits */
     LWS_EVENT_WRITABLE = 10, /* after lws_want_writable: everything written has left */
     LWS_EVENT_PONG = 11,     /* payload in the arena: offset, length; code 1: it answers our ping */
+    LWS_EVENT_SECURE = 12,   /* TLS records in the arena: offset, length; code: how many; to be
+                                decrypted and given to lws_feed in this round */
+    LWS_EVENT_SECURE_END = 13, /* a connection with such events is no more: nothing comes after */
     /* The first four again, for compressed messages: text is not validated. */
     LWS_EVENT_COMPRESSED = 16,
 };
@@ -533,9 +547,10 @@ int lws_set_arena(struct lws_context *context, uint8_t *arena);
 
 /*
  * Takes over a listening, non-blocking, close-on-exec socket: connections are accepted from it.
+ * secure: they speak TLS, see "Secure connections" below.
  * Returns 0, or -errno (the descriptor is then still the caller's).
  */
-int lws_listen(struct lws_context *context, int fd);
+int lws_listen(struct lws_context *context, int fd, bool secure);
 
 /*
  * Reports LWS_EVENT_WATCH with the given number (under 65536) whenever one of the EPOLL* bits of
@@ -577,7 +592,10 @@ uint8_t *lws_message(struct lws_context *context, uint32_t number);
 uint8_t *lws_message_keep(struct lws_context *context, uint32_t number);
 void lws_message_free(uint8_t *payload);
 
-/* The request of a slot whose LWS_EVENT_REQUEST is being answered, and its head; else NULL. */
+/*
+ * The request of a slot whose LWS_EVENT_REQUEST is being answered, and its head; else NULL, also
+ * when the peer has reset the connection in the round of that event.
+ */
 const struct lws_request *lws_request(struct lws_context *context, uint32_t slot);
 const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
 
@@ -587,6 +605,17 @@ const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
  * round).
  */
 const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length);
+
+/*
+ * The field lines, each with its CR LF, of the same request. To be walked by lws_head_next and
+ * lws_head_field with a struct lws_request whose headers is the slice (0, *length). Returns NULL,
+ * or memory of the connection (valid to the end of the round); a session keeps them only with
+ * keep_headers.
+ */
+const uint8_t *lws_fields(struct lws_context *context, uint32_t slot, size_t *length);
+
+/* Bytes of a connection that the kernel has taken so far, after its end too, or an error. */
+int64_t lws_sent(struct lws_context *context, uint32_t slot);
 
 /* enum lws_version of a connection, or an error. */
 int lws_version(struct lws_context *context, uint32_t slot);
@@ -703,5 +732,46 @@ int lws_abort_all(struct lws_context *context);
 
 /* The number of connections that are open, closing ones included. */
 uint32_t lws_connections(const struct lws_context *context);
+
+/* ---- Secure connections ------------------------------------------------------------------- */
+
+/*
+ * The core cuts the stream into TLS records (RFC 8446, section 5.1) and moves them; the application
+ * has the TLS, in memory: it decrypts what LWS_EVENT_SECURE brings, to lws_feed, and encrypts what
+ * lws_secure_next gives, to lws_secure_send. All else is as on a plain connection.
+ *
+ * Bytes that are no TLS record come as one: that they are none is for TLS to say.
+ */
+
+/*
+ * Decodes length bytes of plaintext that the application has put at offset in the arena: the place
+ * of the event's records, which they do not exceed. May be called with length 0: the TLS handshake
+ * is complete from the first call on. ended: the peer has closed its side (close_notify). The
+ * events that it appends are behind the ones of the round: lws_event_count. Returns 0 or an error.
+ */
+int lws_feed(struct lws_context *context, uint32_t slot, uint32_t offset, uint32_t length,
+             bool ended);
+
+/* The number of events in lws_events by now. */
+uint32_t lws_event_count(const struct lws_context *context);
+
+/*
+ * The next connection with something to encrypt: *bytes and *length, up to 64 KiB, gone from its
+ * queue, valid until the next call; length 0: its close_notify is wanted, nothing comes after it.
+ * To be followed by lws_secure_send, and called until it returns LWS_NO_SLOT, before each
+ * lws_service. Returns the slot.
+ */
+uint32_t lws_secure_next(struct lws_context *context, const uint8_t **bytes, uint32_t *length);
+
+/*
+ * Sends TLS records, before all that is not encrypted yet; what the kernel does not take is copied.
+ * After length 0 what comes next comes. Returns 0 or an error.
+ */
+int lws_secure_send(struct lws_context *context, uint32_t slot, const uint8_t *records,
+                    size_t length);
+
+/* TLS has failed: what is not encrypted is dropped, what is leaves; then the connection ends.
+ * Returns 0 or an error. */
+int lws_secure_fail(struct lws_context *context, uint32_t slot);
 
 #endif

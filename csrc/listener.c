@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -14,7 +15,7 @@
 #define LWS_ACCEPT_PAUSE 100u /* ms without accepting when descriptors or memory are out */
 
 static int watch(struct lws_context *context, int fd, uint32_t events, uint32_t number,
-                 bool listener) {
+                 bool listener, bool secure) {
     struct lws_watched *free_one = NULL;
 
     for (uint32_t i = 0; i < LWS_WATCHES; i++) {
@@ -49,26 +50,33 @@ static int watch(struct lws_context *context, int fd, uint32_t events, uint32_t 
     if (epoll_ctl(context->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         return -errno;
     }
-    *free_one = (struct lws_watched){.fd = fd, .number = number, .listener = listener};
+    *free_one =
+        (struct lws_watched){.fd = fd, .number = number, .listener = listener, .secure = secure};
     return 0;
 }
 
 int lws_watch(struct lws_context *context, int fd, uint32_t events, uint32_t number) {
     int error = lws_foreign(context);
 
-    return error ? error : watch(context, fd, events, number, false);
+    return error ? error : watch(context, fd, events, number, false, false);
 }
 
-int lws_listen(struct lws_context *context, int fd) {
+int lws_listen(struct lws_context *context, int fd, bool secure) {
     int error = lws_foreign(context);
     int on = 1;
 
     if (error) {
         return error;
     }
+    if (secure && !context->to_encrypt) {
+        context->to_encrypt = malloc(LWS_SHARE_BYTES);
+        if (!context->to_encrypt) {
+            return -ENOMEM;
+        }
+    }
     /* Accepted sockets inherit it: one system call less for each. Not for Unix sockets. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return watch(context, fd, EPOLLIN, 0, true);
+    return watch(context, fd, EPOLLIN, 0, true, secure);
 }
 
 /* Returns false if one could not be watched. */
@@ -156,19 +164,21 @@ int lws_peer(struct lws_context *context, uint32_t slot, char text[LWS_PEER_SIZE
     return snprintf(text, LWS_PEER_SIZE, "%s", peer->family == AF_UNIX ? "unix" : "-");
 }
 
-/* Over max_connections: told so if the first write can take it, then closed. */
-static void turn_away(struct lws_context *context, int fd) {
+/* Over max_connections: told so if the first write can take it, but not in TLS, then closed. */
+static void turn_away(struct lws_context *context, int fd, bool secure) {
     char text[512];
     size_t size = lws_http_refusal(503, true, false, text, sizeof text);
 
     lws_report(context, LWS_NO_SLOT, LWS_FAULT_CONN_LIMIT);
-    (void)!send(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!secure) {
+        (void)!send(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
     shutdown(fd, SHUT_WR);
     close(fd);
 }
 
 static void add_connection(struct lws_context *context, int fd,
-                           const struct sockaddr_storage *address) {
+                           const struct sockaddr_storage *address, bool secure) {
     struct libwebsocket *wsi = lws_connection_new(context, fd);
 
     if (!wsi) {
@@ -176,6 +186,7 @@ static void add_connection(struct lws_context *context, int fd,
         close(fd);
         return;
     }
+    wsi->secure = secure;
     note_peer(wsi, address);
 
     struct epoll_event event = {
@@ -215,9 +226,9 @@ static void accept_connections(struct lws_context *context, const struct lws_wat
             return;
         }
         if (context->live >= context->options.max_connections) {
-            turn_away(context, fd);
+            turn_away(context, fd, listener->secure);
         } else {
-            add_connection(context, fd, &address);
+            add_connection(context, fd, &address, listener->secure);
         }
     }
 }

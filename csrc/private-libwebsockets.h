@@ -15,6 +15,7 @@
 #define LWS_SHARE_EVENTS 128u
 #define LWS_SHARE_SEND (512u * 1024u)
 #define LWS_PIECE (64u * 1024u) /* of a large frame, with rx_fragments */
+#define LWS_STASH_PIECE 8192u   /* of kept input, copied to the arena at a time */
 
 /* The receive window of a connection: its share, and the header of the largest message in it. */
 #define LWS_WINDOW (LWS_SHARE_BYTES + 256u)
@@ -80,6 +81,7 @@ struct lws_segment {
     struct lws_segment *next;
     struct lws_shared *shared; /* the bytes are there, not here */
     int fd;                    /* -1: memory */
+    bool encrypted;            /* TLS records: only at the front of the queue */
     uint64_t offset;           /* of the next byte */
     uint64_t end;
     uint32_t room; /* of bytes */
@@ -92,8 +94,10 @@ struct lws_stash {
     uint8_t bytes[];
 };
 
-struct lws_uri {
-    uint32_t length;
+/* What is kept of the request that opened a session: its URI, then its field lines. */
+struct lws_opening {
+    uint32_t uri_length;
+    uint32_t fields_length; /* 0 without keep_headers */
     uint8_t bytes[];
 };
 
@@ -133,6 +137,10 @@ struct libwebsocket {
     uint8_t want_writable : 1;
     uint8_t writing : 1; /* in the list of those to be told that they are writable */
     uint8_t rx_off : 1;  /* the application does not want to read */
+    uint8_t secured : 1; /* the application has TLS state: LWS_EVENT_SECURE_END is owed */
+    uint8_t shaken : 1;  /* the TLS handshake is complete */
+    uint8_t parted : 1;  /* our close_notify has been asked for */
+    uint8_t ended : 1;   /* the peer's has come, or its stream has ended within TLS */
     uint8_t lists[2];    /* enum lws_deadline_list + 1, 0: none */
     uint8_t linger_list; /* FINISH: the deadline for the peer's FIN */
     uint8_t mask_phase;  /* payload bytes of the present frame so far, modulo 4 */
@@ -159,10 +167,12 @@ struct libwebsocket {
     uint32_t next_end; /* in the list of the dead, then of the free */
 
     struct lws_stash *stash;
+    struct lws_stash *records;  /* secure: a TLS record that is not whole yet */
     struct lws_buffer *message; /* the message begun, if it is not in the arena */
     struct lws_segment *queue, *queue_last;
     uint8_t *pong_waiting; /* length, then payload: the newest ping's, while output is blocked */
-    struct lws_uri *uri;
+    struct lws_opening *opening;
+    uint64_t sent; /* bytes that the kernel has taken */
     struct lws_deadline deadlines[2];
     uint32_t out_utf8;  /* of the fragmented text of ours */
     uint32_t ping;      /* of the last ping sent: its number, its payload */
@@ -179,6 +189,7 @@ struct lws_watched {
     int fd; /* -1: free */
     uint32_t number;
     bool listener;
+    bool secure;
 };
 
 struct lws_late_fault {
@@ -221,7 +232,8 @@ struct lws_context {
     uint32_t dead_first; /* chained by next_end when the end has been reported */
 
     struct lws_list pending, ended, writable, deadlines[LWS_DEADLINE_LISTS];
-    uint32_t flush_first, flush_last;
+    struct lws_list flush[2]; /* plain; secure: what is gathered is to be encrypted first */
+    uint8_t *to_encrypt;      /* LWS_SHARE_BYTES, once there is a secure listener */
 
     uint8_t *arena;
     uint32_t arena_used;
@@ -244,6 +256,7 @@ struct lws_context {
     uint32_t message_count;
     struct lws_buffer *pool;
     size_t pooled;
+    uint64_t pool_used; /* when a buffer was last asked for */
 
     struct epoll_event *ready;
     uint32_t ready_count, ready_next;
@@ -262,6 +275,9 @@ struct libwebsocket *lws_find(const struct lws_context *context, uint32_t slot);
 
 /* 0, or why the caller may not use the context. */
 int lws_foreign(const struct lws_context *context);
+
+/* The peer's stream has ended, in a state in which it is read from. */
+void lws_end_of_input(struct lws_context *context, struct libwebsocket *wsi);
 
 /* A fresh connection over an accepted descriptor; NULL if memory is out. */
 struct libwebsocket *lws_connection_new(struct lws_context *context, int fd);
@@ -365,6 +381,44 @@ void lws_shared_release(struct lws_shared *shared);
 /* Drops gathered and queued output. */
 void lws_output_drop(struct lws_context *context, struct libwebsocket *wsi);
 
+/* Puts a connection into the list of those whose gathered output is to leave. */
+void lws_want_flush(struct lws_context *context, struct libwebsocket *wsi);
+
+/* The queue did not empty: it goes on when the peer reads, or ends at the deadline. */
+void lws_wait_for_room(struct lws_context *context, struct libwebsocket *wsi, bool progress);
+
+/* Whether a send that failed may go well later. */
+bool lws_is_passing(int error);
+
+/* A segment of memory with size bytes, to be filled and queued; NULL if memory is out. */
+struct lws_segment *lws_segment_new(uint32_t size);
+void lws_queue_append(struct libwebsocket *wsi, struct lws_segment *segment);
+void lws_queue_drop_first(struct libwebsocket *wsi);
+
+/*
+ * One send of the queue's first segment, of at most limit bytes. Returns the bytes that left, 0 if
+ * the kernel takes no more, -1 if the connection died.
+ */
+ssize_t lws_send_segment(struct lws_context *context, struct libwebsocket *wsi, size_t limit);
+
+/* How many bytes are gathered for a connection; with to they are copied there and let go. */
+uint32_t lws_take_gathered(struct lws_context *context, struct libwebsocket *wsi, uint8_t *to);
+
+/* ---- secure.c ------------------------------------------------------------------------------- */
+
+/* A secure connection is readable: receives records for the application to decrypt. */
+void lws_receive_secure(struct lws_context *context, struct libwebsocket *wsi);
+
+/* Its descriptor can be written to. */
+void lws_send_ready_secure(struct lws_context *context, struct libwebsocket *wsi);
+
+/* Its gathered bytes, then extra, go to the queue. Returns false if the connection died. */
+bool lws_queue_secure(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *extra,
+                      uint32_t extra_size);
+
+/* Before the gather arena is used anew: what secure connections have there goes to their queues. */
+void lws_queue_all_secure(struct lws_context *context);
+
 /* ---- output.c -------------------------------------------------------------------------------- */
 
 /* Queues a Close frame (ff 00 for hixie-76). Returns 0 or an error; code 1005: an empty Close. */
@@ -389,6 +443,37 @@ void lws_output_waiting_pong(struct lws_context *context, struct libwebsocket *w
 
 /* Receives and decodes one connection's share of the round. fresh: the descriptor is readable. */
 void lws_receive(struct lws_context *context, struct libwebsocket *wsi, bool fresh);
+
+/* recv: the number of bytes (over 0), or one of the below. */
+enum { LWS_RECEIVED_NOTHING = -1, LWS_RECEIVED_END = -2, LWS_RECEIVED_ERROR = -3 };
+ssize_t lws_receive_bytes(struct libwebsocket *wsi, uint8_t *to, size_t size, int flags);
+
+/* A place in the arena for one connection's bytes, with room before and, unused, behind it. */
+static inline uint8_t *lws_window(const struct lws_context *context) {
+    return context->arena + context->arena_used + 16;
+}
+
+/* size bytes of the window stay in use for this round. */
+static inline void lws_use_window(struct lws_context *context, uint32_t size) {
+    context->arena_used += (16 + size + LWS_SEND_BUFFER_POST_PADDING + 15u) & ~15u;
+}
+
+/* Kills a connection for want of memory. */
+void lws_out_of_memory(struct lws_context *context, struct libwebsocket *wsi);
+
+/*
+ * Takes what there bytes at data hold of a request head, stashed bytes first. Returns how many of
+ * the bytes at data must stay there for the round.
+ */
+uint32_t lws_decode_head(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
+                         uint32_t there);
+
+/*
+ * Decodes the frames of there bytes at data, of which the first kept were copied from the stash.
+ * whole: that was all of the stash; ended: nothing comes after them.
+ */
+void lws_decode_frames(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
+                       uint32_t kept, uint32_t there, bool whole, bool ended);
 
 /* ---- frames.c ------------------------------------------------------------------------------- */
 
@@ -420,6 +505,9 @@ void lws_arm_timer(struct lws_context *context);
 
 /* Reports a fault for the log, if there is room. */
 void lws_report(struct lws_context *context, uint32_t slot, int fault);
+
+/* Whether the arrays have room for one more connection's share of everything but the arena. */
+bool lws_has_room(const struct lws_context *context);
 
 /* ---- listener.c ----------------------------------------------------------------------------- */
 
@@ -461,10 +549,10 @@ void lws_buffer_put(struct lws_context *context, struct lws_buffer *buffer);
 void lws_buffer_free_all(struct lws_context *context);
 
 /* Keeps length bytes aside behind what is there already. Returns false if memory is out. */
-bool lws_stash_append(struct libwebsocket *wsi, const uint8_t *bytes, uint32_t length);
+bool lws_stash_append(struct lws_stash **of, const uint8_t *bytes, uint32_t length);
 
 /* Takes length bytes off the front; the stash is freed when it is empty. */
-void lws_stash_take(struct libwebsocket *wsi, uint32_t length);
+void lws_stash_take(struct lws_stash **of, uint32_t length);
 
 static inline uint32_t lws_stashed(const struct libwebsocket *wsi) {
     return wsi->stash ? wsi->stash->length - wsi->stash->offset : 0;

@@ -27,28 +27,31 @@ static struct chunk *chunk_at(const struct lws_context *context, uint32_t refere
     return (struct chunk *)(void *)(context->gather + reference - 1);
 }
 
-static void want_flush(struct lws_context *context, struct libwebsocket *wsi) {
+void lws_want_flush(struct lws_context *context, struct libwebsocket *wsi) {
     if (wsi->flushing) {
         return;
     }
+
+    struct lws_list *list = &context->flush[wsi->secure];
+
     wsi->flushing = 1;
     wsi->next_flush = LWS_NO_SLOT;
-    if (context->flush_last == LWS_NO_SLOT) {
-        context->flush_first = wsi->slot;
+    if (list->last == LWS_NO_SLOT) {
+        list->first = wsi->slot;
     } else {
-        lws_at(context, context->flush_last)->next_flush = wsi->slot;
+        lws_at(context, list->last)->next_flush = wsi->slot;
     }
-    context->flush_last = wsi->slot;
+    list->last = wsi->slot;
 }
 
 /* Whether a send that failed may go well later. */
-static bool is_passing(int error) {
+bool lws_is_passing(int error) {
     return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM;
 }
 
 /* ---- the queue ------------------------------------------------------------------------------ */
 
-static void queue_append(struct libwebsocket *wsi, struct lws_segment *segment) {
+void lws_queue_append(struct libwebsocket *wsi, struct lws_segment *segment) {
     segment->next = NULL;
     if (wsi->queue) {
         wsi->queue_last->next = segment;
@@ -58,7 +61,7 @@ static void queue_append(struct libwebsocket *wsi, struct lws_segment *segment) 
     wsi->queue_last = segment;
 }
 
-static void queue_drop_first(struct libwebsocket *wsi) {
+void lws_queue_drop_first(struct libwebsocket *wsi) {
     struct lws_segment *segment = wsi->queue;
 
     wsi->queue = segment->next;
@@ -75,13 +78,14 @@ void lws_shared_release(struct lws_shared *shared) {
     }
 }
 
-static struct lws_segment *segment_new(uint32_t size) {
+struct lws_segment *lws_segment_new(uint32_t size) {
     uint32_t room = size < LWS_SEGMENT_ROOM ? LWS_SEGMENT_ROOM : size;
     struct lws_segment *segment = malloc(sizeof *segment + room);
 
     if (segment) {
         segment->fd = -1;
         segment->shared = NULL;
+        segment->encrypted = false;
         segment->offset = 0;
         segment->end = size;
         segment->room = room;
@@ -93,24 +97,25 @@ static struct lws_segment *segment_new(uint32_t size) {
 static uint8_t *queue_room(struct libwebsocket *wsi, uint32_t size) {
     struct lws_segment *last = wsi->queue ? wsi->queue_last : NULL;
 
-    if (last && last->fd < 0 && !last->shared && last->room - last->end >= size) {
+    if (last && last->fd < 0 && !last->shared && !last->encrypted &&
+        last->room - last->end >= size) {
         last->end += size;
         return last->bytes + last->end - size;
     }
 
-    struct lws_segment *segment = segment_new(size);
+    struct lws_segment *segment = lws_segment_new(size);
 
     if (!segment) {
         return NULL;
     }
-    queue_append(wsi, segment);
+    lws_queue_append(wsi, segment);
     return segment->bytes;
 }
 
 void lws_output_drop(struct lws_context *context, struct libwebsocket *wsi) {
     (void)context;
     while (wsi->queue) {
-        queue_drop_first(wsi);
+        lws_queue_drop_first(wsi);
     }
     wsi->gather_first = 0;
     wsi->gather_last = 0;
@@ -118,7 +123,7 @@ void lws_output_drop(struct lws_context *context, struct libwebsocket *wsi) {
 }
 
 /* The queue did not empty: it goes on when the peer reads, or ends at the deadline. */
-static void wait_for_room(struct lws_context *context, struct libwebsocket *wsi, bool progress) {
+void lws_wait_for_room(struct lws_context *context, struct libwebsocket *wsi, bool progress) {
     lws_interest(context, wsi, 2);
     if (progress || !wsi->lists[1]) {
         lws_deadline_set(context, wsi, LWS_DEADLINE_SEND);
@@ -129,7 +134,7 @@ static void wait_for_room(struct lws_context *context, struct libwebsocket *wsi,
  * One send of the queue's first segment, of at most limit bytes. Returns the bytes that left, 0 if
  * the kernel takes no more, -1 if the connection died.
  */
-static ssize_t send_segment(struct lws_context *context, struct libwebsocket *wsi, size_t limit) {
+ssize_t lws_send_segment(struct lws_context *context, struct libwebsocket *wsi, size_t limit) {
     struct lws_segment *segment = wsi->queue;
     uint64_t left = segment->end - segment->offset;
     size_t size = left < limit ? (size_t)left : limit;
@@ -153,15 +158,16 @@ static ssize_t send_segment(struct lws_context *context, struct libwebsocket *ws
         }
     }
     if (sent < 0) {
-        if (is_passing(errno)) {
+        if (lws_is_passing(errno)) {
             return 0;
         }
         lws_die(context, wsi, false);
         return -1;
     }
+    wsi->sent += (uint64_t)sent;
     segment->offset += (uint64_t)sent;
     if (segment->offset == segment->end) {
-        queue_drop_first(wsi);
+        lws_queue_drop_first(wsi);
     }
     return sent;
 }
@@ -171,7 +177,7 @@ static void send_queue(struct lws_context *context, struct libwebsocket *wsi) {
     bool progress = false;
 
     while (wsi->queue && budget) {
-        ssize_t sent = send_segment(context, wsi, budget);
+        ssize_t sent = lws_send_segment(context, wsi, budget);
 
         if (sent < 0) {
             return;
@@ -183,7 +189,7 @@ static void send_queue(struct lws_context *context, struct libwebsocket *wsi) {
         budget -= (size_t)sent;
     }
     if (wsi->queue) {
-        wait_for_room(context, wsi, progress);
+        lws_wait_for_room(context, wsi, progress);
     } else {
         lws_drained(context, wsi);
     }
@@ -199,6 +205,24 @@ void lws_send_ready(struct lws_context *context, struct libwebsocket *wsi) {
 
 /* ---- gathering ------------------------------------------------------------------------------ */
 
+uint32_t lws_take_gathered(struct lws_context *context, struct libwebsocket *wsi, uint8_t *to) {
+    uint32_t size = 0;
+
+    for (uint32_t r = wsi->gather_first; r; r = chunk_at(context, r)->next) {
+        struct chunk *chunk = chunk_at(context, r);
+
+        if (to) {
+            memcpy(to + size, chunk + 1, chunk->length);
+        }
+        size += chunk->length;
+    }
+    if (to) {
+        wsi->gather_first = 0;
+        wsi->gather_last = 0;
+    }
+    return size;
+}
+
 /*
  * Sends the gathered bytes, then extra. What does not leave is kept at the front of the queue.
  * Returns false if the connection died.
@@ -212,6 +236,9 @@ static bool send_gathered(struct lws_context *context, struct libwebsocket *wsi,
     int count = 0;
     bool open = true;
 
+    if (wsi->secure) {
+        return lws_queue_secure(context, wsi, extra, extra_size);
+    }
     wsi->gather_first = 0;
     wsi->gather_last = 0;
     while (reference || extra_size) {
@@ -240,7 +267,7 @@ static bool send_gathered(struct lws_context *context, struct libwebsocket *wsi,
                                   : sendmsg(wsi->fd, &message, flags);
 
         if (sent < 0) {
-            if (!is_passing(errno)) {
+            if (!lws_is_passing(errno)) {
                 lws_die(context, wsi, false);
                 return false;
             }
@@ -260,7 +287,7 @@ static bool send_gathered(struct lws_context *context, struct libwebsocket *wsi,
         }
         rest += extra_size;
 
-        struct lws_segment *segment = segment_new((uint32_t)rest);
+        struct lws_segment *segment = lws_segment_new((uint32_t)rest);
 
         if (!segment) {
             lws_report(context, wsi->slot, LWS_FAULT_ALLOC_FAILED);
@@ -298,9 +325,10 @@ static bool send_gathered(struct lws_context *context, struct libwebsocket *wsi,
         }
         wsi->queue = segment;
     }
+    wsi->sent += sent_all;
     wsi->queued -= (uint32_t)sent_all;
     if (!open) {
-        wait_for_room(context, wsi, sent_all > 0);
+        lws_wait_for_room(context, wsi, sent_all > 0);
     }
     return true;
 }
@@ -319,16 +347,19 @@ static void flush_connection(struct lws_context *context, struct libwebsocket *w
 }
 
 void lws_flush_all(struct lws_context *context) {
+    struct lws_list *list = &context->flush[0];
+
     if (context->gather_flushing) {
         return;
     }
     context->gather_flushing = true;
-    while (context->flush_first != LWS_NO_SLOT) {
-        struct libwebsocket *wsi = lws_at(context, context->flush_first);
+    lws_queue_all_secure(context);
+    while (list->first != LWS_NO_SLOT) {
+        struct libwebsocket *wsi = lws_at(context, list->first);
 
-        context->flush_first = wsi->next_flush;
-        if (context->flush_first == LWS_NO_SLOT) {
-            context->flush_last = LWS_NO_SLOT;
+        list->first = wsi->next_flush;
+        if (list->first == LWS_NO_SLOT) {
+            list->last = LWS_NO_SLOT;
         }
         wsi->flushing = 0;
         if (wsi->state != LWS_STATE_DEAD) {
@@ -369,7 +400,7 @@ static uint8_t *gather_room(struct lws_context *context, struct libwebsocket *ws
     }
     wsi->gather_last = start + 1;
     context->gather_used = start + (uint32_t)sizeof *chunk + size;
-    want_flush(context, wsi);
+    lws_want_flush(context, wsi);
     return (uint8_t *)(chunk + 1);
 }
 
@@ -389,7 +420,7 @@ uint8_t *lws_output_room(struct lws_context *context, struct libwebsocket *wsi, 
     if (!room) {
         room = queue_room(wsi, size);
         if (room) {
-            want_flush(context, wsi);
+            lws_want_flush(context, wsi);
         }
     }
     if (room) {
@@ -446,10 +477,11 @@ static bool queue_shared(struct libwebsocket *wsi, const uint8_t *bytes, uint32_
     (*shared)->references++;
     segment->shared = *shared;
     segment->fd = -1;
+    segment->encrypted = false;
     segment->offset = offset;
     segment->end = size;
     segment->room = 0;
-    queue_append(wsi, segment);
+    lws_queue_append(wsi, segment);
     return true;
 }
 
@@ -460,14 +492,15 @@ bool lws_output_shared(struct lws_context *context, struct libwebsocket *wsi, co
     if (wsi->gather_first && !send_gathered(context, wsi, NULL, 0)) {
         return false;
     }
-    if (!wsi->queue) {
+    if (!wsi->queue && !wsi->secure) {
         ssize_t sent = send(wsi->fd, bytes, size, MSG_NOSIGNAL);
 
-        if (sent < 0 && !is_passing(errno)) {
+        if (sent < 0 && !lws_is_passing(errno)) {
             lws_die(context, wsi, false);
             return false;
         }
         done = sent > 0 ? (uint32_t)sent : 0;
+        wsi->sent += done;
         if (done == size) {
             return true;
         }
@@ -478,7 +511,11 @@ bool lws_output_shared(struct lws_context *context, struct libwebsocket *wsi, co
         return false;
     }
     wsi->queued += size - done;
-    wait_for_room(context, wsi, done > 0);
+    if (wsi->secure) {
+        lws_want_flush(context, wsi);
+    } else {
+        lws_wait_for_room(context, wsi, done > 0);
+    }
     return true;
 }
 
@@ -491,11 +528,12 @@ bool lws_output_file(struct lws_context *context, struct libwebsocket *wsi, int 
     }
     segment->shared = NULL;
     segment->fd = fd;
+    segment->encrypted = false;
     segment->offset = offset;
     segment->end = offset + length;
     segment->room = 0;
-    queue_append(wsi, segment);
-    want_flush(context, wsi);
+    lws_queue_append(wsi, segment);
+    lws_want_flush(context, wsi);
     return true;
 }
 

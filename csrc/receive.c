@@ -5,35 +5,22 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define LWS_STASH_PIECE 8192u /* of kept input, copied to the arena at a time */
 #define LWS_LINGER_BYTES (64u * 1024u)
 
-enum { RECEIVED_NOTHING = -1, RECEIVED_END = -2, RECEIVED_ERROR = -3 };
-
-/* recv: the number of bytes (over 0), or one of the above. */
-static ssize_t receive_bytes(struct libwebsocket *wsi, uint8_t *to, size_t size, int flags) {
+ssize_t lws_receive_bytes(struct libwebsocket *wsi, uint8_t *to, size_t size, int flags) {
     ssize_t got = recv(wsi->fd, to, size, flags);
 
     if (got > 0) {
         return got;
     }
     if (got == 0) {
-        return RECEIVED_END;
+        return LWS_RECEIVED_END;
     }
-    return errno == EAGAIN || errno == EINTR || errno == ENOMEM ? RECEIVED_NOTHING : RECEIVED_ERROR;
+    return errno == EAGAIN || errno == EINTR || errno == ENOMEM ? LWS_RECEIVED_NOTHING
+                                                                : LWS_RECEIVED_ERROR;
 }
 
-/* A place in the arena for one connection's bytes, with room before and, unused, behind it. */
-static uint8_t *window(const struct lws_context *context) {
-    return context->arena + context->arena_used + 16;
-}
-
-/* size bytes of the window stay in use for this round. */
-static void use_window(struct lws_context *context, uint32_t size) {
-    context->arena_used += (16 + size + LWS_SEND_BUFFER_POST_PADDING + 15u) & ~15u;
-}
-
-static void out_of_memory(struct lws_context *context, struct libwebsocket *wsi) {
+void lws_out_of_memory(struct lws_context *context, struct libwebsocket *wsi) {
     lws_report(context, wsi->slot, LWS_FAULT_ALLOC_FAILED);
     lws_die(context, wsi, true);
 }
@@ -85,6 +72,7 @@ static void hand_out(struct lws_context *context, struct libwebsocket *wsi) {
     wsi->requests++;
     wsi->keep = handed->request.keep_alive && !context->stopping &&
                 wsi->requests < context->options.keepalive_requests;
+    handed->request.keep_alive = wsi->keep;
     lws_deadline_clear(context, wsi, 0);
     lws_event(context, LWS_EVENT_REQUEST, wsi->slot, handed->request.version, 0);
 }
@@ -104,23 +92,8 @@ static ptrdiff_t find_request(struct lws_context *context, struct libwebsocket *
     return size;
 }
 
-static void receive_head(struct lws_context *context, struct libwebsocket *wsi, bool fresh) {
-    uint8_t *data = window(context);
-    ssize_t got = RECEIVED_NOTHING;
-
-    if (fresh) {
-        got = receive_bytes(wsi, data, LWS_SHARE_BYTES, 0);
-        if (got == RECEIVED_END || got == RECEIVED_ERROR) {
-            if (wsi->stash) {
-                lws_report(context, wsi->slot, LWS_FAULT_HTTP_EOF_IN_HEAD);
-            }
-            lws_die(context, wsi, false);
-            return;
-        }
-    }
-
-    uint32_t there = got > 0 ? (uint32_t)got : 0;
-
+uint32_t lws_decode_head(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
+                         uint32_t there) {
     if (there && wsi->lists[0] == LWS_DEADLINE_KEEPALIVE + 1) {
         lws_deadline_set(context, wsi, LWS_DEADLINE_HANDSHAKE);
     }
@@ -128,22 +101,22 @@ static void receive_head(struct lws_context *context, struct libwebsocket *wsi, 
     bool stashed = wsi->stash != NULL;
 
     if (stashed) {
-        if (!lws_stash_append(wsi, data, there)) {
-            out_of_memory(context, wsi);
-            return;
+        if (!lws_stash_append(&wsi->stash, data, there)) {
+            lws_out_of_memory(context, wsi);
+            return 0;
         }
         data = wsi->stash->bytes + wsi->stash->offset;
         there = lws_stashed(wsi);
     }
     if (there == 0) {
-        return;
+        return 0;
     }
 
     ptrdiff_t size = find_request(context, wsi, data, there);
 
     if (size < 0) {
         refuse_fault(context, wsi, (int)-size);
-        return;
+        return 0;
     }
     if (stashed) {
         /* The head stays where it is until it is answered. */
@@ -151,23 +124,41 @@ static void receive_head(struct lws_context *context, struct libwebsocket *wsi, 
             wsi->head_size = (uint32_t)size;
             hand_out(context, wsi);
         }
-        return;
+        return 0;
     }
-    if (!lws_stash_append(wsi, data + size, there - (uint32_t)size)) {
-        out_of_memory(context, wsi);
-        return;
+    if (!lws_stash_append(&wsi->stash, data + size, there - (uint32_t)size)) {
+        lws_out_of_memory(context, wsi);
+        return 0;
     }
     if (size) {
-        use_window(context, (uint32_t)size);
         hand_out(context, wsi);
+    }
+    return (uint32_t)size;
+}
+
+static void receive_head(struct lws_context *context, struct libwebsocket *wsi, bool fresh) {
+    uint8_t *data = lws_window(context);
+    ssize_t got = fresh ? lws_receive_bytes(wsi, data, LWS_SHARE_BYTES, 0) : LWS_RECEIVED_NOTHING;
+
+    if (got == LWS_RECEIVED_END || got == LWS_RECEIVED_ERROR) {
+        lws_end_of_input(context, wsi);
+        return;
+    }
+
+    uint32_t used = lws_decode_head(context, wsi, data, got > 0 ? (uint32_t)got : 0);
+
+    if (used) {
+        lws_use_window(context, used);
     }
 }
 
 /* ---- WebSocket ------------------------------------------------------------------------------ */
 
-static void end_of_stream(struct lws_context *context, struct libwebsocket *wsi) {
-    if (wsi->handle) {
+void lws_end_of_input(struct lws_context *context, struct libwebsocket *wsi) {
+    if (wsi->state != LWS_STATE_HEAD && wsi->handle) {
         lws_report(context, wsi->slot, LWS_FAULT_WS_ABNORMAL);
+    } else if (wsi->state == LWS_STATE_HEAD && wsi->stash) {
+        lws_report(context, wsi->slot, LWS_FAULT_HTTP_EOF_IN_HEAD);
     }
     lws_die(context, wsi, false);
 }
@@ -187,12 +178,12 @@ static void receive_direct(struct lws_context *context, struct libwebsocket *wsi
 
     size = size < LWS_SHARE_SEND ? size : LWS_SHARE_SEND;
 
-    ssize_t got = receive_bytes(wsi, message->payload + message->length, size, 0);
+    ssize_t got = lws_receive_bytes(wsi, message->payload + message->length, size, 0);
 
     if (got > 0) {
         lws_decode_direct(context, wsi, (uint32_t)got);
-    } else if (got != RECEIVED_NOTHING) {
-        end_of_stream(context, wsi);
+    } else if (got != LWS_RECEIVED_NOTHING) {
+        lws_end_of_input(context, wsi);
     }
 }
 
@@ -203,10 +194,33 @@ static bool keep_rest(struct libwebsocket *wsi, const uint8_t *data, uint32_t ke
     uint32_t taken = used < kept ? used : kept;
 
     if (taken) {
-        lws_stash_take(wsi, taken);
+        lws_stash_take(&wsi->stash, taken);
     }
-    return lws_stash_append(wsi, data + (used > kept ? used : kept),
+    return lws_stash_append(&wsi->stash, data + (used > kept ? used : kept),
                             there - (used > kept ? used : kept));
+}
+
+void lws_decode_frames(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
+                       uint32_t kept, uint32_t there, bool whole, bool ended) {
+    bool more = false;
+    uint32_t used = 0;
+
+    if (there) {
+        used = wsi->version == LWS_VERSION_HIXIE76 ? lws_decode76(context, wsi, data, there, &more)
+                                                   : lws_decode(context, wsi, data, there, &more);
+    }
+    if (wsi->state != LWS_STATE_OPEN && wsi->state != LWS_STATE_CLOSING) {
+        return;
+    }
+    if (!keep_rest(wsi, data, kept, there, used)) {
+        lws_out_of_memory(context, wsi);
+        return;
+    }
+    if (more || !whole) {
+        lws_pend(context, wsi);
+    } else if (ended) {
+        lws_end_of_input(context, wsi);
+    }
 }
 
 static void receive_frames(struct lws_context *context, struct libwebsocket *wsi, bool fresh) {
@@ -220,10 +234,10 @@ static void receive_frames(struct lws_context *context, struct libwebsocket *wsi
         return;
     }
 
-    uint8_t *data = window(context);
+    uint8_t *data = lws_window(context);
     uint32_t kept = lws_stashed(wsi);
     bool whole = kept <= LWS_STASH_PIECE;
-    bool ended = false;
+    bool ended = wsi->ended;
 
     if (!whole) {
         kept = LWS_STASH_PIECE;
@@ -235,35 +249,18 @@ static void receive_frames(struct lws_context *context, struct libwebsocket *wsi
     uint32_t there = kept;
 
     if (fresh && whole) {
-        ssize_t got = receive_bytes(wsi, data + kept, LWS_SHARE_BYTES - kept, 0);
+        ssize_t got = lws_receive_bytes(wsi, data + kept, LWS_SHARE_BYTES - kept, 0);
 
         if (got > 0) {
             there += (uint32_t)got;
             peer_heard(context, wsi);
         }
-        ended = got == RECEIVED_END || got == RECEIVED_ERROR;
+        ended = got == LWS_RECEIVED_END || got == LWS_RECEIVED_ERROR;
     }
-
-    bool more = false;
-    uint32_t used = 0;
-
     if (there) {
-        used = hixie ? lws_decode76(context, wsi, data, there, &more)
-                     : lws_decode(context, wsi, data, there, &more);
-        use_window(context, there);
+        lws_use_window(context, there);
     }
-    if (wsi->state != LWS_STATE_OPEN && wsi->state != LWS_STATE_CLOSING) {
-        return;
-    }
-    if (!keep_rest(wsi, data, kept, there, used)) {
-        out_of_memory(context, wsi);
-        return;
-    }
-    if (more || !whole) {
-        lws_pend(context, wsi);
-    } else if (ended) {
-        end_of_stream(context, wsi);
-    }
+    lws_decode_frames(context, wsi, data, kept, there, whole, ended);
 }
 
 /* ---- after the end -------------------------------------------------------------------------- */
@@ -271,10 +268,10 @@ static void receive_frames(struct lws_context *context, struct libwebsocket *wsi
 /* Reads and drops, so that the kernel does not answer unread bytes with a RST over our last reply.
  */
 static void receive_nothing(struct lws_context *context, struct libwebsocket *wsi) {
-    uint8_t *data = window(context);
-    ssize_t got = receive_bytes(wsi, data, LWS_SHARE_BYTES, MSG_TRUNC);
+    uint8_t *data = lws_window(context);
+    ssize_t got = lws_receive_bytes(wsi, data, LWS_SHARE_BYTES, MSG_TRUNC);
 
-    if (got == RECEIVED_NOTHING) {
+    if (got == LWS_RECEIVED_NOTHING) {
         return;
     }
     if (got > 0) {

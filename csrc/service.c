@@ -10,9 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LWS_LONG_ROUND                                                                             \
-    100u /* ms in the application after which peers are heard before deadlines                     \
-          */
+#define LWS_POOL_IDLE 500u  /* ms without a large message before its memory is given back */
+#define LWS_LONG_ROUND 100u /* ms in the application after which peers go before deadlines */
 
 static uint64_t clock_ms(void) {
     struct timespec now;
@@ -39,11 +38,11 @@ struct lws_context *lws_context_create(const struct lws_options *options, uint8_
     context->next_send = context->now + options->send_interval;
     context->free_first = LWS_NO_SLOT;
     context->dead_first = LWS_NO_SLOT;
-    context->flush_first = LWS_NO_SLOT;
-    context->flush_last = LWS_NO_SLOT;
     context->pending = (struct lws_list){LWS_NO_SLOT, LWS_NO_SLOT};
     context->ended = context->pending;
     context->writable = context->pending;
+    context->flush[0] = context->pending;
+    context->flush[1] = context->pending;
     for (unsigned i = 0; i < LWS_DEADLINE_LISTS; i++) {
         context->deadlines[i] = context->pending;
     }
@@ -90,6 +89,7 @@ void lws_context_destroy(struct lws_context *context) {
         close(context->epoll);
     }
     free(context->gather);
+    free(context->to_encrypt);
     free(context->events);
     free(context->requests);
     free(context->ready);
@@ -144,12 +144,15 @@ static void report_faults(struct lws_context *context) {
 
 /* ---- the round ------------------------------------------------------------------------------ */
 
-/* Whether one more connection's share of everything fits into this round. */
-static bool has_room(const struct lws_context *context) {
+bool lws_has_room(const struct lws_context *context) {
     return context->event_count + LWS_SHARE_EVENTS + LWS_READY + 8 <= LWS_EVENTS &&
-           context->arena_used + LWS_WINDOW <= LWS_ARENA_SIZE &&
            context->request_count < LWS_REQUESTS &&
            context->message_count + LWS_SHARE_EVENTS + 1 <= LWS_MESSAGES;
+}
+
+/* Whether one more connection's share of everything fits into this round. */
+static bool has_room(const struct lws_context *context) {
+    return lws_has_room(context) && context->arena_used + LWS_WINDOW <= LWS_ARENA_SIZE;
 }
 
 /* Input that earlier rounds left over; each connection once. */
@@ -181,7 +184,11 @@ static void serve_connection(struct lws_context *context, const struct epoll_eve
         return;
     }
     if (event->events & EPOLLOUT) {
-        lws_send_ready(context, wsi);
+        if (wsi->secure) {
+            lws_send_ready_secure(context, wsi);
+        } else {
+            lws_send_ready(context, wsi);
+        }
     }
     if (event->events & (EPOLLERR | EPOLLHUP)) {
         /*
@@ -205,7 +212,11 @@ static void serve_connection(struct lws_context *context, const struct epoll_eve
         return;
     }
     if (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP) && !lws_blocked(wsi) && !wsi->pending) {
-        lws_receive(context, wsi, true);
+        if (wsi->secure) {
+            lws_receive_secure(context, wsi);
+        } else {
+            lws_receive(context, wsi, true);
+        }
     }
 }
 
@@ -272,8 +283,9 @@ static void sweep(struct lws_context *context) {
 /* Whether the next round has something to do whatever the peers do. */
 static bool has_work(const struct lws_context *context) {
     return context->pending.first != LWS_NO_SLOT || context->ended.first != LWS_NO_SLOT ||
-           context->writable.first != LWS_NO_SLOT || context->flush_first != LWS_NO_SLOT ||
-           context->ready_next < context->ready_count || context->sweeping || context->fault_count;
+           context->writable.first != LWS_NO_SLOT || context->flush[0].first != LWS_NO_SLOT ||
+           context->flush[1].first != LWS_NO_SLOT || context->ready_next < context->ready_count ||
+           context->sweeping || context->fault_count;
 }
 
 /* How long a wait may last, at most limit ms (-1: no bound). */
@@ -282,6 +294,7 @@ static int wait_ms(const struct lws_context *context, int limit) {
         context->options.send_interval && context->established ? context->next_send : 0,
         context->accept_again,
         context->wake_at,
+        context->pooled ? context->pool_used + LWS_POOL_IDLE : 0,
     };
 
     for (unsigned i = 0; i < sizeof at / sizeof *at; i++) {
@@ -316,6 +329,9 @@ int lws_service(struct lws_context *context, int timeout_ms) {
 
     lws_flush_all(context);
     free_messages(context);
+    if (context->pooled && context->now - context->pool_used >= LWS_POOL_IDLE) {
+        lws_buffer_free_all(context);
+    }
     context->event_count = 0;
     context->request_count = 0;
     context->arena_used = 0;
@@ -413,12 +429,6 @@ uint8_t *lws_message_keep(struct lws_context *context, uint32_t number) {
         context->messages[number] = NULL;
     }
     return payload;
-}
-
-void lws_message_free(uint8_t *payload) {
-    if (payload) {
-        free(payload - offsetof(struct lws_buffer, payload));
-    }
 }
 
 /* ---- stopping ------------------------------------------------------------------------------- */

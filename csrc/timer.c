@@ -110,6 +110,9 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
             lws_report(context, wsi->slot, LWS_FAULT_HANDSHAKE_TIMEOUT);
             lws_refuse_request(context, wsi, 408, false);
         } else {
+            if (wsi->secure && !wsi->shaken) {
+                lws_report(context, wsi->slot, LWS_FAULT_TLS_HANDSHAKE_TIMEOUT);
+            }
             lws_die(context, wsi, false);
         }
         break;

@@ -24,6 +24,14 @@ from .constants import (
 )
 from .context import libwebsocket_context
 from .files import libwebsockets_serve_http_file
+from .headers import (
+    libwebsocket_get_header,
+    libwebsocket_get_headers,
+    libwebsocket_get_method,
+    libwebsocket_get_peer_address,
+)
+from .reply import libwebsockets_return_http_status, libwebsockets_write_http_head
+from .root import libwebsockets_serve_http_root
 from .server import libwebsocket_create_server, libwebsocket_server
 from .service import (
     libwebsocket_context_destroy,
@@ -63,10 +71,17 @@ __all__ = [
     "libwebsocket_context_destroy",
     "libwebsocket_create_context",
     "libwebsocket_create_server",
+    "libwebsocket_get_header",
+    "libwebsocket_get_headers",
+    "libwebsocket_get_method",
+    "libwebsocket_get_peer_address",
     "libwebsocket_get_uri",
     "libwebsocket_server",
     "libwebsocket_service",
     "libwebsocket_write",
     "libwebsocket_write_protocol",
+    "libwebsockets_return_http_status",
     "libwebsockets_serve_http_file",
+    "libwebsockets_serve_http_root",
+    "libwebsockets_write_http_head",
 ]

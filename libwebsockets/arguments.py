@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import log, privileges
+from . import certificates, log, privileges
+from .certificates import Credentials
 from .constants import libwebsocket_callback_reasons
 from .options import Options, Settings, settings_from_options
 from .wsi import libwebsocket
@@ -37,6 +38,7 @@ class Arguments:
     gid: int
     uid: int
     settings: Settings
+    credentials: Credentials | None = None  # None: not encrypted
 
 
 def check_arguments(
@@ -78,32 +80,14 @@ def check_arguments(
             logging.ERROR, "protocol-unsupported", protocol=protocol, cause="not 76, 7, 8 or 13"
         )
         return None
-    if not _plain(ssl_cert_filepath, ssl_private_key_filepath, settings):
+    try:
+        credentials = certificates.choose(
+            ssl_cert_filepath, ssl_private_key_filepath, settings.ssl_context
+        )
+    except certificates.CertificateError as error:
+        log.event(logging.ERROR, "tls-config", file=error.file, cause=error.cause)
         return None
-    return Arguments(port, callback, protocol, user_area_size, gid, uid, settings)
-
-
-def _plain(
-    ssl_cert_filepath: str | os.PathLike[str] | None,
-    ssl_private_key_filepath: str | os.PathLike[str] | None,
-    settings: Settings,
-) -> bool:
-    """Whether the server is to be unencrypted: the one place where TLS is decided upon.
-
-    As in 2010, a certificate or a key alone does not ask for TLS.
-    """
-    for name, path in (
-        ("ssl_cert_filepath", ssl_cert_filepath),
-        ("ssl_private_key_filepath", ssl_private_key_filepath),
-    ):
-        if path is not None and not isinstance(path, str | os.PathLike):
-            raise TypeError(f"{name} must be a path or None, not {type(path).__name__}")
-    if settings.ssl_context is None and (
-        ssl_cert_filepath is None or ssl_private_key_filepath is None
-    ):
-        return True
-    log.event(logging.ERROR, "tls-config", cause="this version does not speak TLS yet")
-    return False
+    return Arguments(port, callback, protocol, user_area_size, gid, uid, settings, credentials)
 
 
 def _int(name: str, value: Any) -> int:

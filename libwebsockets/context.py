@@ -29,7 +29,9 @@ from .constants import (
     LWS_SEND_BUFFER_PRE_PADDING,
     libwebsocket_callback_reasons,
 )
+from .options import Settings
 from .request import Reply, Request, check_request, log_refusal
+from .tls import SecureConnections
 from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert
 
 __all__ = ["libwebsocket_context"]
@@ -43,6 +45,8 @@ CLOSED: int = lib.LWS_EVENT_CLOSED
 GONE: int = lib.LWS_EVENT_GONE
 FAULT: int = lib.LWS_EVENT_FAULT
 WATCH: int = lib.LWS_EVENT_WATCH
+SECURE: int = lib.LWS_EVENT_SECURE
+SECURE_END: int = lib.LWS_EVENT_SECURE_END
 HTTP: int = lib.LWS_VERSION_HTTP
 
 FAULTS = [ffi.string(lib.lws_fault_event(fault)).decode() for fault in range(lib.LWS_FAULT_COUNT)]
@@ -50,6 +54,7 @@ FAULT_LEVELS = {
     "http-eof-in-head": logging.DEBUG,
     "ws-abnormal": logging.DEBUG,
     "handshake-timeout": logging.INFO,
+    "tls-handshake-timeout": logging.INFO,
     "close-timeout": logging.INFO,
 }
 
@@ -85,6 +90,7 @@ class libwebsocket_context:
         "_interrupt",
         "_peer_text",
         "_reply",
+        "_secure",
         "_settings",
         "_user_area_size",
         "_warn",
@@ -100,7 +106,7 @@ class libwebsocket_context:
         self._user_area_size = arguments.user_area_size
         self._warn = settings.callback_warn
         self._arena = Arena()
-        self._c: Any = _create(settings.limits, arguments.protocol, self._arena)
+        self._c: Any = _create(settings, arguments.protocol, self._arena)
         room = lib.lws_events_room(self._c) * EVENT.size
         self._events = memoryview(ffi.buffer(lib.lws_events(self._c), room))
         self._peer_text = ffi.new("char[]", lib.LWS_PEER_SIZE)
@@ -114,6 +120,11 @@ class libwebsocket_context:
         self._in_length = 0
         self._reply: Reply | None = None
         self._interrupt: BaseException | None = None
+        self._secure: SecureConnections | None = None
+        if arguments.credentials is not None:
+            self._secure = SecureConnections(
+                self._c, self._arena, arguments.credentials, self._peer
+            )
         self._dispatching = False
         self._destroy = False
         self._foreign = False  # this is a forked copy
@@ -145,6 +156,8 @@ class libwebsocket_context:
         What a KeyboardInterrupt or SystemExit asked for is in _interrupt afterwards: the rest of
         the round's events are handled first.
         """
+        if self._secure is not None:
+            self._secure.flush()
         count: int = lib.lws_service(self._c, timeout_ms)
         if count > 0:
             began = time.monotonic()
@@ -152,6 +165,8 @@ class libwebsocket_context:
             self._dispatching = True
             while not self._dispatch_all(events):
                 pass
+            if self._secure is not None:
+                count = self._dispatch_appended(count)
             self._dispatching = False
             self._in = NOTHING
             took = time.monotonic() - began
@@ -162,6 +177,21 @@ class libwebsocket_context:
         if log.suppressed:
             log.report_suppressed()
         return count
+
+    def _dispatch_appended(self, done: int) -> int:
+        """The events of what was decrypted in this round. Returns the number of all events."""
+        while (count := lib.lws_event_count(self._c)) > done:
+            events = EVENT.iter_unpack(self._events[done * EVENT.size : count * EVENT.size])
+            while not self._dispatch_all(events):
+                pass
+            done = count
+        return done
+
+    def _flush(self) -> None:
+        """Sends what was written, without receiving."""
+        if self._secure is not None:
+            self._secure.flush()
+        lib.lws_flush(self._c)
 
     def _dispatch_all(self, events: Iterator[tuple[Any, ...]]) -> bool:
         try:
@@ -229,7 +259,9 @@ class libwebsocket_context:
 
     def _rare(self, kind: int, code: int, slot: int, offset: int, length: int) -> None:
         """Every event but a small message and SEND."""
-        if kind <= BINARY_BUFFER:
+        if kind == SECURE and self._secure is not None:
+            self._secure.receive(slot, offset, length, code)
+        elif kind <= BINARY_BUFFER:
             self._large(slot, offset, length)
         elif kind == REQUEST:
             self._request(slot, offset)
@@ -245,6 +277,8 @@ class libwebsocket_context:
             watcher = self._watched.get(slot)
             if watcher is not None:
                 watcher()
+        elif kind == SECURE_END and self._secure is not None:
+            self._secure.forget(slot)
 
     def _large(self, slot: int, number: int, length: int) -> None:
         """A message in a buffer of its own, which goes to whoever keeps a view of it."""
@@ -461,7 +495,7 @@ class libwebsocket_context:
     def _listen(self, listeners: list[socket]) -> None:
         """Hands listening sockets to the core, which closes them."""
         for listening in listeners:
-            error = lib.lws_listen(self._c, listening.fileno())
+            error = lib.lws_listen(self._c, listening.fileno(), self._secure is not None)
             if error < 0:
                 raise OSError(-error, os.strerror(-error))
             listening.detach()
@@ -499,13 +533,15 @@ def asks_to_close(result: object) -> bool:
     return result != 0
 
 
-def _create(limits: dict[str, int], protocol: int, arena: Arena) -> Any:
+def _create(settings: Settings, protocol: int, arena: Arena) -> Any:
+    limits = settings.limits
     options = ffi.new("struct lws_options *")
     options.head.request_line = limits["max_request_line"]
     options.head.header_line = limits["max_header_line"]
     options.head.headers = limits["max_headers"]
     options.head.head = limits["max_head"]
     options.oldest = protocol
+    options.keep_headers = settings.keep_headers
     for name in (
         "max_message",
         "max_send_buffer",

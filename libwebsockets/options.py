@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from . import negotiation
 
-__all__ = ["LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
+__all__ = ["DEFAULTS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 
 UINT32_HALF = 2**31 - 1
 HEAD_MAX = 65536  # a head is parsed in one piece
@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     hosts: Iterable[str] | None  # None: any Host; an item without a port is that host at any port
     subprotocols: Iterable[str | None] | None  # None: any; None as an item: no subprotocol offered
     ssl_context: ssl.SSLContext | None
+    keep_headers: bool  # a session keeps the header fields of its request
     max_request_line: int
     max_header_line: int
     max_headers: int
@@ -86,6 +87,9 @@ LIMITS = {
     "callback_warn": _seconds(1.0),
 }
 
+# Of the options that are no limits: all others are None.
+DEFAULTS: dict[str, Any] = {"keep_headers": True}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -97,6 +101,7 @@ class Settings:
     hosts: frozenset[tuple[bytes, int | None]] | None
     subprotocols: tuple[bytes | None, ...] | None
     limits: dict[str, int]
+    keep_headers: bool
 
     @property
     def shutdown_grace(self) -> float:
@@ -127,6 +132,9 @@ def settings_from_options(options: Options) -> Settings:
     origins = negotiation.origin_set(given.pop("origins", None))
     hosts = negotiation.host_set(given.pop("hosts", None))
     subprotocols = negotiation.subprotocol_list(given.pop("subprotocols", None))
+    keep_headers = given.pop("keep_headers", DEFAULTS["keep_headers"])
+    if not isinstance(keep_headers, bool):
+        raise TypeError(f"keep_headers must be a bool, not {type(keep_headers).__name__}")
     if given.get("max_connections", 0) is None:
         del given["max_connections"]
     limits = {}
@@ -139,7 +147,7 @@ def settings_from_options(options: Options) -> Settings:
             limits[name] = _checked(name, limit.default, limit)
     if given:
         raise TypeError(f"unknown option {min(given)!r}")
-    return Settings(host, ssl_context, origins, hosts, subprotocols, limits)
+    return Settings(host, ssl_context, origins, hosts, subprotocols, limits, keep_headers)
 
 
 def _checked(name: str, value: Any, limit: Limit) -> int:

@@ -96,7 +96,7 @@ def _prepare(arguments: Arguments, listeners: list[socket], life: int, ready: in
             "context-failed", "the server process has no context; see its own log"
         )
     try:
-        return _Server(context, arguments.settings.shutdown_grace, life)
+        return _Server(context, arguments, life)
     except OSError as error:
         raise NotServingError("context-failed", error.strerror or str(error)) from error
 
@@ -154,9 +154,11 @@ def _reset_signals() -> None:
 class _Server:
     """The service loop, and what ends it."""
 
-    def __init__(self, context: libwebsocket_context, grace: float, life: int) -> None:
+    def __init__(self, context: libwebsocket_context, arguments: Arguments, life: int) -> None:
         self.context = context
-        self.grace = grace
+        self.credentials = arguments.credentials
+        self.reload = False
+        self.grace = arguments.settings.shutdown_grace
         self.requests = 0  # to stop: the first gracefully, the next at once
         self.status = 0
         self.cause = "a callback asked for it"
@@ -171,6 +173,8 @@ class _Server:
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
         for number in STOPPING:
             signal.signal(number, self._stop_signal)
+        if self.credentials is not None:
+            signal.signal(signal.SIGHUP, self._reload_signal)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
     def serve(self) -> int:
@@ -199,6 +203,9 @@ class _Server:
     def _look_up(self) -> None:
         """After each round: is this still the server, and has a callback asked for the end?"""
         context = self.context
+        if self.reload and self.credentials is not None:
+            self.reload = False
+            self.credentials.reload()
         interrupt = context._interrupt
         if interrupt is None and not context._foreign:
             return
@@ -219,6 +226,9 @@ class _Server:
         with contextlib.suppress(BlockingIOError):
             while os.read(self.wakeup, 512):
                 pass
+
+    def _reload_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.reload = True
 
     def _stop_signal(self, number: int, _frame: FrameType | None) -> None:
         self.cause = signal.Signals(number).name

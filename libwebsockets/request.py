@@ -65,6 +65,24 @@ class Request:
         """How many fields of that name there are, up to 255."""
         return int(self._request.count[field])
 
+    def counts(self, fields: slice) -> bytes:
+        """count() of a run of the core's fields, a byte each."""
+        counts: bytes = ffi.buffer(self._request.count)[fields]
+        return counts
+
+    def joined(self, field: int, name: bytes) -> bytes | None:
+        """All values of one of the core's fields as one list (RFC 9110, section 5.3); None if
+        absent.
+        """
+        count = self._request.count[field]
+        if count <= 1:
+            return self.field(field) if count else None
+        return b", ".join(self.values(name))
+
+    def uri(self) -> bytes:
+        """The path with its query, as sent."""
+        return self._slice(self._request.uri)
+
     def values(self, name: bytes) -> list[bytes]:
         """All values of a field name, in order."""
         cursor = ffi.new("uint32_t *")
@@ -145,7 +163,19 @@ class Reply:
     without a body.
     """
 
-    __slots__ = ("_body", "_expected", "complete", "refused", "request", "written", "wsi")
+    __slots__ = (
+        "_body",
+        "_expected",
+        "body_bytes",
+        "checked",
+        "complete",
+        "dropping",
+        "refused",
+        "request",
+        "status",
+        "written",
+        "wsi",
+    )
 
     def __init__(self, wsi: libwebsocket, request: Request) -> None:
         self.wsi = wsi
@@ -153,6 +183,10 @@ class Reply:
         self.written = False
         self.complete = False  # libwebsockets_serve_http_file has given the whole reply
         self.refused = False  # the core has given a whole error reply
+        self.checked = False  # libwebsockets_write_http_head has written the head
+        self.dropping = False  # and no body may follow, to HEAD for one
+        self.status: int | None = None  # for the log: what was answered, as far as it is known
+        self.body_bytes = 0
         self._expected: int | None = None
         self._body = 0
 
@@ -164,19 +198,41 @@ class Reply:
     @property
     def reusable(self) -> bool:
         """Whether the next request may follow on the connection."""
-        return self.complete or (self._expected is not None and self._body == self._expected)
+        if self.complete or self.dropping:
+            return True
+        return self._expected is not None and self._body == self._expected
+
+    def begin_body(self, length: int | None, bodiless: bool) -> None:
+        """The head is written: what may follow it. length None: to the end of the connection."""
+        self.checked = True
+        self.dropping = bodiless or self.request.is_head
+        self._expected = 0 if self.dropping and length is None else length
+        self.body_bytes = 0
+
+    def exceeds(self, length: int) -> bool:
+        """Whether that many bytes more are more than the checked head has announced."""
+        return (
+            self.checked
+            and self._expected is not None
+            and self._body + length > self._expected
+            and not (self.dropping and self._expected == 0)
+        )
 
     def record(self, payload: Payload) -> None:
-        """Takes note of bytes that were written; they are only read."""
+        """Takes note of bytes that were written, or dropped; they are only read."""
         if self.written:
             self._body += payload.length
+            if not self.dropping:
+                self.body_bytes += payload.length
             return
         self.written = True
         memory = ffi.cast("char *", payload.address)
         start = bytes(ffi.buffer(memory, min(payload.length, HEAD_SEARCHED)))
         head, end, _ = start.partition(b"\r\n\r\n")
         if end:
-            self._body = payload.length - len(head) - len(end)
+            self.body_bytes = self._body = payload.length - len(head) - len(end)
+            status = STATUS_LINE.fullmatch(head.partition(b"\r\n")[0])
+            self.status = int(status[2]) if status is not None else None
             self._expected = expected_body(head, self.request.is_head)
 
 

@@ -172,14 +172,20 @@ def libwebsocket_create_server(
     :param protocol: the oldest protocol version that is accepted: 76 (hixie-76 and all newer
         ones), 7, 8 or 13 (that Sec-WebSocket-Version and newer).
     :param user_area_size: bytes of session memory, as by ``ctypes.sizeof``.
-    :param ssl_cert_filepath: with ssl_private_key_filepath, PEM files for TLS (not offered yet:
-        -1).
+    :param ssl_cert_filepath: with ssl_private_key_filepath: TLS, and nothing else, on the port. A
+        PEM file with the certificate, and behind it the chain up to the root. Both files are read
+        here, before privileges are dropped. SIGHUP to ``.pid`` has the server read them again, for
+        new connections, as the user that it is by then; a bad file leaves the old ones in force,
+        with one ERROR line.
+    :param ssl_private_key_filepath: PEM, without a passphrase. One of the two alone: no TLS, as in
+        2010, and a WARNING.
     :param gid: group to change to, -1 to stay. As root the supplementary groups are dropped too.
     :param uid: user to change to, -1 to stay; as root only together with a gid.
     :param options: see ``Options``: sizes in bytes, times in seconds.
     :returns: the running server, an int of at least 0. -1, with one ERROR line in the log that
         names the cause: port in use or not allowed, no right to change user, unsupported protocol
-        version, no callback, no process.
+        version, no callback, no process, a certificate or key that is no good (``tls-config``, with
+        the file: absent, unreadable, not PEM, expired, not its key, or with a passphrase).
     :raises TypeError: for arguments of wrong types and unknown options.
     :raises ValueError: for numbers out of bounds, with the number.
     """

@@ -8,7 +8,6 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from . import listener, log, privileges
-from ._core import lib
 from .arguments import Arguments, Callback, check_arguments
 from .context import libwebsocket_context
 from .options import Options
@@ -107,7 +106,7 @@ def libwebsocket_service(context: libwebsocket_context, timeout_ms: int) -> int:
         return _service_refused("called from the context's own callback")
     count = context._round(timeout_ms)
     if count >= 0 and not context._foreign:
-        lib.lws_flush(context._c)
+        context._flush()
         if context._destroy:
             context._close_down()
     elif count < 0:

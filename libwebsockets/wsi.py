@@ -151,6 +151,20 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
     reply = context._reply
     if protocol == HTTP and (reply is None or reply.wsi is not wsi or not reply.open):
         return _write_refused(wsi, length, protocol, _state(wsi))
+    if protocol == HTTP and reply is not None and reply.checked:
+        if reply.exceeds(payload.length):
+            cause = "more bytes than the Content-Length of the reply"
+            log.event(
+                logging.WARNING,
+                "write-refused",
+                peer_name(wsi),
+                length=payload.length,
+                cause=cause,
+            )
+            return -1
+        if reply.dropping:
+            reply.record(payload)
+            return 0
     if payload.copy:
         memory = ffi.cast("uint8_t *", payload.address)
         result = _write_copy(context._c, wsi._slot, memory, payload.length, protocol)

@@ -57,10 +57,13 @@ def _echo(protocol: int) -> Callback:
 
 
 def _files(root: Path) -> Callback:
+    paths = {f"/{path.name}": str(path) for path in root.iterdir()}
+
     def callback(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> int:  # noqa: ARG001
         if reason == LWS_CALLBACK_HTTP:
-            name = (libwebsocket_get_uri(wsi) or "/").lstrip("/")
-            libwebsockets_serve_http_file(wsi, str(root / name), "text/html")
+            path = paths.get(libwebsocket_get_uri(wsi) or "")
+            if path is not None:
+                libwebsockets_serve_http_file(wsi, path, "text/html")
         return 0
 
     return callback
@@ -101,7 +104,7 @@ def ours(load: Load, root: Path, processor: int) -> Iterator[Server]:
         0,
         callback,
         76,
-        USER_AREA,
+        USER_AREA if load.kind == "idle" else 0,
         None,
         None,
         -1,

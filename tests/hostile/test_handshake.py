@@ -117,7 +117,8 @@ def test_UP_05_two_versions_at_once(row: Row) -> None:
 @pytest.mark.server(origins=["http://good.example"], fields=[("Origin", "http://good.example")])
 def test_UP_06_origins(row: Row) -> None:
     row.expect("ws-origin")
-    bad = (
+    bad = (  # the first two first: their log lines are looked at
+        "http://\x80\xff\tx\\x41", "http://" + "\xff" * 500,
         "http://other.example", "null", "http://good.example.evil.com", "http://good.example:81",
         "https://good.example", "http://good.example/", "http://evil.com#http://good.example", "",
     )  # fmt: skip
@@ -127,6 +128,9 @@ def test_UP_06_origins(row: Row) -> None:
         for version in ("7", "8"):
             data = upgrade("/echo", ("Sec-WebSocket-Origin", origin), version=version)
             row.connect().send(data).refused(403)
+    row.barrier()
+    for line in row.server.logged("ws-origin"):
+        assert len(line["message"]) < 64 * 4 + 100, "a value of the peer is cut at 64 bytes"
     double = [("Origin", "http://good.example"), ("Origin", "http://good.example")]
     row.connect().send(upgrade("/echo", *double)).refused(400, 403)
     no_callback(row)
@@ -174,7 +178,18 @@ def test_UP_08_subprotocols(row: Row) -> None:
     row.ways(many, chosen(b"known"), cuts=edges(many), bytewise=False)
     row.barrier()
     mark = row.server.mark()
-    for value in ("unknown", "KNOWN", "", ",", "a,,b", "known,", "known b", "known;b", "kn\xf6wn"):
+    for value in (
+        "kn\xf6wn\ty",
+        "unknown",
+        "KNOWN",
+        "",
+        ",",
+        "a,,b",
+        "known,",
+        "known b",
+        "known;b",
+        "kn\xf6wn",
+    ):
         row.ways(upgrade("/echo", offer(value)), refused(400))
     row.ways(upgrade("/echo", offer(b"known\r\nX: y"), ("A", b"b\nc")), refused(400))
     spaces = upgrade("/echo", offer("b" + " " * 8000 + "x"))
@@ -378,9 +393,10 @@ def test_H76_10_frames_and_the_limit(row: Row) -> None:
         row.open(version=76).send(b"%cskipped\xff" % lead + text76("hello")).frame76()
     row.ways(b"\x01skipped\xff" + text76("hello"), hello, before=open76)
     row.open(version=76).echo(b"x" * 65536, 76)
-    for lead in (b"\x00", b"\x01", b"\x7f"):
-        data = lead + b"x" * 65537
+    for first in (b"\x00", b"\x01", b"\x7f"):
+        data = first + b"x" * 65537
         row.ways(data, closed76, before=open76, cuts=edges(data, 65536), bytewise=False)
+    row.barrier()
     assert {record["length"] for record in row.found("RECEIVE")} == {5, 65536}
 
 
@@ -407,6 +423,7 @@ def test_H76_11_lengths(row: Row) -> None:
     for lead in (0x80, 0x81, 0xFE):
         skipped = b"%c" % lead + base128(100) + b"\x00\xff" * 50
         row.ways(skipped + text76("hello"), hello, before=open76)
+    row.barrier()
     assert {record["length"] for record in row.found("RECEIVE")} == {5}
 
 
@@ -423,6 +440,7 @@ def test_H76_12_closing_and_bad_text(row: Row) -> None:
         text76(b"\xe2\x82"),
     ):
         row.ways(bad, closed76, before=open76)
+    row.barrier()
     assert not row.found("RECEIVE")
 
 

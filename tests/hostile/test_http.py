@@ -317,6 +317,7 @@ def test_HTTP_21_pipelining(row: Row) -> None:
         assert last == (number == 1000), f"Connection: close on reply {number}"
     client.send(ten * 900)
     assert client.rest() == b""
+    row.barrier()
     assert len([r for r in row.found("HTTP") if r["uri"] == "/nothing"]) == 1000
     # all in one write: as many answers as can be had, in order, and no further callback
     flood = row.connect(timeout=20)
@@ -325,6 +326,7 @@ def test_HTTP_21_pipelining(row: Row) -> None:
     replies = flood.rest().count(b"HTTP/1.1 200 OK")
     sender.join()
     assert 0 < replies <= 1000
+    row.barrier()
     assert len([r for r in row.found("HTTP") if r["uri"] == "/flood"]) == 1000
 
 

@@ -130,10 +130,11 @@ def in_fragments(client: Client, row: Row, size: int) -> float:
 def test_FG_06_many_small_fragments(row: Row) -> None:
     client = row.open("/sink", timeout=20)
     in_fragments(client, row, 1 << 20)
-    # the best of three: another process on the machine must not decide
-    once = min(in_fragments(client, row, 4 << 20) for _ in range(3))
-    twice = min(in_fragments(client, row, 8 << 20) for _ in range(3))
-    assert twice < 2.5 * once, f"{once:.3f} s for 4 MiB, {twice:.3f} s for 8 MiB"
+    # the best of five: another process on the machine must not decide; nor the 10 ms of a few
+    # thousand fresh pages, which are no part of a quadratic growth (that would be seconds)
+    once = min(in_fragments(client, row, 4 << 20) for _ in range(5))
+    twice = min(in_fragments(client, row, 8 << 20) for _ in range(5))
+    assert twice < 2.5 * once + 0.01, f"{once:.3f} s for 4 MiB, {twice:.3f} s for 8 MiB"
     client.leave()
 
 

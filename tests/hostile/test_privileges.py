@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -247,16 +248,12 @@ assert server.stop(5) == 0
 
 
 def test_PV_08_crash_leaves_no_core(serve: Serve, tmp_path: Path) -> None:
-    import resource
-
-    def cores() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
     work = tmp_path / "work"
     work.mkdir()
     work.chmod(0o777)
-    popen = {"cwd": work, "preexec_fn": cores}
-    server = serve("hostile", uid=TARGET, gid=TARGET, popen=popen, **FAST)
+    server = serve("hostile", uid=TARGET, gid=TARGET, popen={"cwd": work}, **FAST)
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(server.pid, resource.RLIMIT_CORE, unlimited)
     # what is not dumpable belongs to root in /proc, whoever runs it
     assert os.stat(f"/proc/{server.pid}/mem").st_uid == 0
     client = server.connect().open("/command")

@@ -58,6 +58,7 @@ class Session(ctypes.Structure):
 
 
 ESTABLISHED, CLOSED = 1, 2
+COPY = object()  # the result of a command in a forked copy of the server: not reported
 _numbers = 0
 open_sessions: dict[int, Any] = {}
 kept: dict[str, Any] = {}
@@ -164,8 +165,12 @@ def _record(wsi: Any, reason: int, session: Any, uri: str, in_: Any, length: int
 def _receive(wsi: Any, uri: str, session: Any, in_: Any, length: int) -> Any:
     if uri == "/sink":
         return 0
+    if uri == "/quiet" and in_[:5] == b"sync ":
+        emit("SYNC", number=int(in_[5:]))
     if uri == "/command":
-        emit("RESULT", value=command(wsi, session, in_, json.loads(bytes(in_))))
+        value = command(wsi, session, in_, json.loads(bytes(in_)))
+        if value is not COPY:
+            emit("RESULT", value=value)
         return kept.pop("return", 0)
     libwebsocket_write(wsi, in_, length, LWS_WRITE_BINARY if uri == "/binary" else LWS_WRITE_TEXT)
     return 0
@@ -313,7 +318,7 @@ def _fork(way: str) -> Any:
         if way == "exit":
             os._exit(0)
         emit("FORKED", pid=os.getpid())
-        return None  # into the server's loop: the library must end this copy
+        return COPY  # into the server's loop: the library must end this copy
     if way == "exit":
         os.waitpid(pid, 0)
     else:

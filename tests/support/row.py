@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .raw import Client, Ended, Field, text, wait_until
-from .server import PRELOAD, Server, alive, cpu_seconds, descriptors, resident
+from .server import PRELOAD, Server, alive, cpu_seconds, descriptors, resident, runnable_seconds
 
 WORST_ROUND_TRIP = 0.250
 MEMORY_SLACK = 2 << 20
@@ -29,9 +29,13 @@ PEER = re.compile(r" peer=(\S+)")
 
 
 class Canary:
-    """A connection that echoes all the time, in a thread, and keeps the worst round trip."""
+    """A connection that echoes all the time, in a thread, and keeps the worst round trip.
 
-    def __init__(self, port: int, fields: Sequence[Field]) -> None:
+    Time that the server or this thread waited for a CPU does not count: other programs took it.
+    """
+
+    def __init__(self, port: int, pid: int, fields: Sequence[Field]) -> None:
+        self.pid = pid
         self.client = Client(port, timeout=10).open("/quiet", *fields)
         self.worst = 0.0
         self.count = 0
@@ -43,12 +47,15 @@ class Canary:
     def _run(self) -> None:
         try:
             while not self._stop.wait(0.01):
-                start = time.perf_counter()
+                begin = time.perf_counter() - self._runnable()
                 self.client.echo(b"canary %d" % self.count)
-                self.worst = max(self.worst, time.perf_counter() - start)
+                self.worst = max(self.worst, time.perf_counter() - self._runnable() - begin)
                 self.count += 1
         except (OSError, AssertionError) as error:  # told by `stop`
             self.error = error
+
+    def _runnable(self) -> float:
+        return runnable_seconds(self.pid) + runnable_seconds("thread-self")
 
     def stop(self) -> float:
         self._stop.set()
@@ -71,8 +78,9 @@ class Row:
         self._own: set[str] = set()
         self._clients: list[Client] = []
         self._fields = fields
+        self._syncs = 0
         self._beat = Client(server.port).open("/quiet", *fields)
-        self.canary = Canary(server.port, fields)
+        self.canary = Canary(server.port, server.pid, fields)
         self._warm()
         self.descriptors = len(descriptors(self.pid))
         self.memory = resident(self.pid)
@@ -100,10 +108,18 @@ class Row:
     def open(self, path: str = "/echo", version: int = 13, **options: Any) -> Client:
         return self.connect(**options).open(path, version=version)
 
-    def barrier(self) -> None:
+    def rounds(self) -> None:
         """Returns when the server has looked at all that was sent before: two of its rounds."""
         for _ in range(2):
             self._beat.echo(b"beat")
+
+    def barrier(self) -> None:
+        """`rounds`, and its records of them are here."""
+        self.rounds()
+        self._syncs += 1
+        mark = self.server.mark()
+        self._beat.echo(b"sync %d" % self._syncs)
+        self.server.wait_event("SYNC", 5, mark, number=self._syncs)
 
     def expect(self, *events: str) -> None:
         """The event words that must be in the log when the row ends; no other warning may be."""
@@ -140,7 +156,7 @@ class Row:
         """Sends data in one write, cut in two at each position, and a byte a write, each on a
         connection of its own; `check` looks at the outcome of each.
 
-        Between two writes the server is known to have read the first: `barrier`, not a sleep.
+        Between two writes the server is known to have read the first: `rounds`, not a sleep.
         before:
         what each connection does first (a handshake). cuts: positions for long data, all otherwise.
         bytewise: only up to 600 bytes unless it is said.
@@ -168,7 +184,7 @@ class Row:
             clients = [(at, begin()) for at in group]
             for at, client in clients:
                 client.send(data[:at])
-            self.barrier()
+            self.rounds()
             for at, client in clients:
                 client.send(data[at:])
             for at, client in clients:
@@ -179,7 +195,7 @@ class Row:
                 client.send(data[at : at + 1])
                 if client.send_failed:
                     break
-                self.barrier()
+                self.rounds()
             look(client, "a byte a write")
 
     def grown(self, before: int) -> int:

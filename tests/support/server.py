@@ -84,6 +84,11 @@ def cpu_seconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
+def runnable_seconds(task: str | int) -> float:
+    """Seconds that a task was ready to run and had no CPU: the machine's fault, not its own."""
+    return int(Path(f"/proc/{task}/schedstat").read_text().split()[1]) / 1e9
+
+
 def free_port() -> int:
     """A port that nobody listens on just now."""
     with socket.socket() as sock:

@@ -1,0 +1,267 @@
+"""Files as replies: validators, types, precompressed forms, and the pure functions behind them."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import re
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.raw import get
+from support.server import Server
+
+from libwebsockets.beneath import open_beneath, open_by_steps, open_folder
+from libwebsockets.conditions import (
+    UNSATISFIABLE,
+    accepted_codings,
+    etag_listed,
+    parse_date,
+    parse_range,
+)
+from libwebsockets.root import path_of
+
+FILING = f"{Path(__file__).parent / 'support' / 'filing.py'}:files"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    (folder / "page.html").write_text("<p>page")
+    return folder
+
+
+@pytest.fixture
+def server(root: Path, serve: Any) -> Server:
+    started = serve(FILING, env={"LWS_TEST_ROOT": str(root)})
+    assert isinstance(started, Server)
+    return started
+
+
+def test_validators_change_with_the_file_and_are_understood(server: Server, root: Path) -> None:
+    client = server.connect()
+    first = client.ask(get("/page.html"))
+    etag, modified = first.one("ETag"), first.one("Last-Modified")
+    assert etag and re.fullmatch(rb'"[!#-~]+"', etag)  # strong
+    assert modified
+    status = (root / "page.html").stat()
+    assert parsedate_to_datetime(modified.decode()).timestamp() == int(status.st_mtime)
+    assert str(status.st_ino).encode() not in etag
+    for fields, code in (
+        ([("If-None-Match", etag)], 304),
+        ([("If-None-Match", b'"x", W/' + etag)], 304),
+        ([("If-None-Match", '"x"'), ("If-None-Match", etag)], 304),
+        ([("If-None-Match", '"x"')], 200),
+        ([("If-None-Match", '"x"'), ("If-Modified-Since", modified)], 200),  # the tag goes before
+        ([("If-Modified-Since", modified)], 304),
+        ([("If-Match", etag)], 200),
+        ([("If-Match", b"W/" + etag)], 412),
+        ([("If-Unmodified-Since", modified)], 200),
+        ([("If-Match", etag), ("If-None-Match", etag)], 304),
+        ([("Range", "bytes=0-2"), ("If-Range", etag)], 206),
+        ([("Range", "bytes=0-2"), ("If-Range", b"W/" + etag)], 200),
+        ([("Range", "bytes=0-2"), ("If-Range", '"x"')], 200),
+        ([("Range", "bytes=0-2"), ("If-Range", "rubbish")], 200),
+        ([("Range", "bytes=0-2"), ("If-None-Match", etag)], 304),
+    ):
+        reply = client.ask(get("/page.html", *fields))
+        assert reply.status == code, (fields, reply.head)
+        assert reply.one("ETag") == (etag if code != 412 else reply.one("ETag"))
+        assert reply.body == {200: b"<p>page", 206: b"<p>"}.get(code, b"")
+        head = client.ask(get("/page.html", *fields, method="HEAD"))
+        assert head.status == (200 if code == 206 else code)
+    os.utime(root / "page.html", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert client.ask(get("/page.html")).one("ETag") != etag  # a nanosecond later
+
+
+def test_a_date_is_a_validator_for_a_range_only_if_its_second_is_over(
+    server: Server, root: Path
+) -> None:
+    client = server.connect()
+    os.utime(root / "page.html", (1_000_000_000, 1_000_000_000))
+    modified = client.ask(get("/page.html")).one("Last-Modified")
+    assert modified == b"Sun, 09 Sep 2001 01:46:40 GMT"
+    fields = [("Range", "bytes=1-1"), ("If-Range", modified)]
+    assert client.ask(get("/page.html", *fields)).status == 206
+    os.utime(root / "page.html", (4_000_000_000, 4_000_000_000))
+    modified = client.ask(get("/page.html")).one("Last-Modified") or b""
+    fields = [("Range", "bytes=1-1"), ("If-Range", modified)]
+    assert client.ask(get("/page.html", *fields)).status == 200
+
+
+def test_types_by_name(server: Server, root: Path) -> None:
+    client = server.connect()
+    for name, content_type in (
+        ("page.html", b"text/html; charset=utf-8"),
+        ("a.css", b"text/css; charset=utf-8"),
+        ("a.txt", b"text/plain; charset=utf-8"),
+        ("a.png", b"image/png"),
+        ("a.json", b"application/json"),
+        ("a.tar.gz", b"application/gzip"),
+        ("a.unknown-to-all", b"application/octet-stream"),
+        ("none", b"application/octet-stream"),
+    ):
+        (root / name).write_bytes(b"x")
+        reply = client.ask(get(f"/{name}"))
+        assert reply.one("Content-Type") == content_type, name
+        assert reply.one("Content-Encoding") is None
+
+
+def test_precompressed_forms(server: Server, root: Path) -> None:
+    page = b"body {}" * 100
+    (root / "a.css").write_bytes(page)
+    (root / "a.css.gz").write_bytes(gzip.compress(page))
+    (root / "a.css.br").write_bytes(b"as if brotli")
+    client = server.connect()
+    tags = set()
+    for accept, coding in (
+        (None, None),
+        ("identity", None),
+        ("gzip", b"gzip"),
+        ("gzip, deflate, br", b"br"),
+        ("br;q=0.5, gzip;q=0.8", b"gzip"),
+        ("gzip;q=0", None),
+        ("*", b"br"),
+        ("*;q=0.1, br;q=0", b"gzip"),
+        ("gzip;q=2", None),
+        ("GZIP", b"gzip"),
+    ):
+        fields = [] if accept is None else [("Accept-Encoding", accept)]
+        reply = client.ask(get("/a.css", *fields))
+        assert reply.one("Content-Encoding") == coding, accept
+        assert reply.one("Vary") == b"Accept-Encoding"
+        assert reply.one("Content-Type") == b"text/css; charset=utf-8"
+        assert reply.body == (
+            page
+            if coding is None
+            else b"as if brotli"
+            if coding == b"br"
+            else gzip.compress(page)[:4] + reply.body[4:]
+        )
+        if coding == b"gzip":
+            assert gzip.decompress(reply.body) == page
+        tags.add(reply.one("ETag"))
+    assert len(tags) == 3
+    os.utime(root / "a.css.br", (1, 1))  # older than the file: it may be of another content
+    assert client.ask(get("/a.css", ("Accept-Encoding", "br"))).one("Content-Encoding") is None
+    (root / "a.css.gz").unlink()
+    (root / "a.css.gz").mkdir()
+    assert client.ask(get("/a.css", ("Accept-Encoding", "gzip"))).body == page
+    plain = client.ask(get(f"/file?path={root}/a.css&plain=1", ("Accept-Encoding", "gzip")))
+    assert plain.body == page and plain.one("Vary") is None
+
+
+def test_replies_of_the_application(server: Server) -> None:
+    client = server.connect()
+    reply = client.ask(get("/status?code=418&body=caf%C3%A9&header=v"))
+    assert reply.status == 418 and reply.body.decode() == "café"
+    assert reply.one("X-Name") == b"v" and reply.one("Date")
+    reply = client.ask(get("/status?code=404"))
+    assert reply.body == b"404 Not Found\n" and reply.one("Content-Type") == b"text/plain"
+    assert client.ask(get("/status?code=404", method="HEAD")).one("Content-Length") == b"14"
+    for code in (204, 304):
+        reply = client.ask(get(f"/status?code={code}&body=x"))
+        assert reply.status == code and reply.one("Content-Length") is None
+    for code in (100, 199, 600, 0, -1):
+        mark = server.mark()
+        assert client.ask(get(f"/status?code={code}")).status == 404
+        assert str(code) in server.wait_event("RESULT", 5, mark)["value"]
+    old = server.connect()
+    reply = old.ask(b"GET /status?code=200 HTTP/1.0\r\n\r\n")
+    assert reply.one("Connection") == b"close" and old.rest() == b""
+    old = server.connect()
+    reply = old.ask(b"GET /status?code=200 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert reply.one("Connection") == b"keep-alive"
+    assert old.ask(get("/status?code=200")).status == 200
+
+
+def test_a_reply_in_pieces(server: Server) -> None:
+    client = server.connect()
+    for length, pieces, status in (
+        ("6", "abc,def", [0, 0]),
+        ("3", "abc,d", [0, -1]),
+        ("0", "", [0]),
+    ):
+        mark = server.mark()
+        reply = client.ask(get(f"/pieces?length={length}&write={pieces}"))
+        assert reply.body == pieces.replace(",", "").encode()[: int(length)]
+        server.wait_event("PIECE", 5, mark, value=status[-1])
+        assert [record["value"] for record in server.found("PIECE", mark)] == status
+    head = client.ask(get("/pieces?length=6&write=abc,def", method="HEAD"))
+    assert head.one("Content-Length") == b"6"
+    assert client.ask(get("/status?code=200")).status == 200  # no byte of a body was between them
+    short = server.connect()
+    assert short.send(get("/pieces?length=6&write=abc")).response(bodiless=True).status == 200
+    assert short.rest() == b"abc"  # closed, so that the fault is seen
+    endless = server.connect()
+    reply = endless.ask(get("/pieces?write=abc,def"))
+    assert reply.one("Connection") == b"close" and reply.one("Content-Length") is None
+    assert endless.rest() == b"abcdef"
+
+
+# ---- pure functions ----
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**40))
+def test_ranges_lie_in_the_file(first: int, last: int, size: int) -> None:
+    for text in (f"bytes={first}-{last}", f"bytes={first}-", f"bytes=-{last}"):
+        found = parse_range(text.encode(), size)
+        if found is None:
+            assert last < first
+        elif found != UNSATISFIABLE:
+            assert 0 <= found[0] < found[1] <= size
+
+
+@given(st.binary(max_size=60))
+def test_rubbish_is_answered(value: bytes) -> None:
+    parse_range(value, 10)
+    parse_range(b"bytes=" + value, 10)
+    assert etag_listed(value, b'"never"', True) in (b"*" in value, False)
+    assert parse_date(value) is None
+    accepted_codings(value, (b"br", b"gzip"))
+    names = path_of(b"/" + value)
+    assert names is None or not set(names) & {b"", b".", b".."}
+
+
+def test_dates_in_three_forms() -> None:
+    for text in (
+        b"Sun, 06 Nov 1994 08:49:37 GMT",
+        b"Sunday, 06-Nov-94 08:49:37 GMT",
+        b"Sun Nov  6 08:49:37 1994",
+    ):
+        assert parse_date(text) == 784111777, text
+    assert parse_date(b"Sat, 31 Dec 2016 23:59:60 GMT") == 1483228800
+    for text in (b"Sun, 06 Nov 1994 08:49:37 UTC", b"Sun, 06 Nov 1994 24:00:00 GMT", b""):
+        assert parse_date(text) is None, text
+
+
+def test_both_ways_to_open_beneath(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "b" / "file").write_text("in")
+    (root / "link").symlink_to("a")
+    (tmp_path / "out").write_text("out")
+    (root / "out").symlink_to("../out")
+    folder = open_folder(str(root))
+    try:
+        for opener in (open_beneath, open_by_steps):
+            descriptor = opener(folder, b"a/b/file", os.O_RDONLY)
+            assert os.read(descriptor, 9) == b"in" and not os.get_inheritable(descriptor)
+            os.close(descriptor)
+            os.close(opener(folder, b".", os.O_RDONLY))
+            for path in (b"../out", b"out", b"a/../../out", b"/etc/passwd", b"missing"):
+                with pytest.raises(OSError) as refused:
+                    os.close(opener(folder, path, os.O_RDONLY))
+                assert refused.value.errno in (errno.EXDEV, errno.ELOOP, errno.ENOENT), path
+        os.close(open_beneath(folder, b"link/b/file", os.O_RDONLY))
+        with pytest.raises(OSError) as refused:
+            open_by_steps(folder, b"link/b/file", os.O_RDONLY)
+        assert refused.value.errno in (errno.ELOOP, errno.ENOTDIR)
+    finally:
+        os.close(folder)
