@@ -42,7 +42,7 @@ bool served_try(const struct lws_options *options) {
 }
 
 void served_begin(const struct lws_options *options) {
-    if (!served_try(options) || lws_listen(served.context, served.listener) != 0)
+    if (!served_try(options) || lws_listen(served.context, served.listener, false) != 0)
         abort();
 }
 

@@ -314,7 +314,7 @@ static bool run_with(enum fake_call call, unsigned nth, int error) {
     }
     served.events = lws_events(served.context);
     served.listener = fake_listener();
-    if (lws_listen(served.context, served.listener) != 0) {
+    if (lws_listen(served.context, served.listener, false) != 0) {
         fake_file_done(served.listener);
         lws_context_destroy(served.context);
         CHECK(fake_open() == 0);

@@ -395,7 +395,7 @@ static void test_arena(void) {
 
 static void *from_another_thread(void *number) {
     *(int *)number = lws_service(served.context, 0);
-    CHECK(lws_listen(served.context, 0) == LWS_ERROR_THREAD);
+    CHECK(lws_listen(served.context, 0, false) == LWS_ERROR_THREAD);
     return NULL;
 }
 

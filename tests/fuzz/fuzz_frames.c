@@ -1,6 +1,6 @@
 /*
- * The stream of an RFC 6455 client, served by the service over the fake kernel, against a decoder of
- * our own that has the whole stream before it: the same messages, fault, Close and bytes out,
+ * The stream of an RFC 6455 client, served by the service over the fake kernel, against a decoder
+ * of our own that has the whole stream before it: the same messages, fault, Close and bytes out,
  * however the stream is cut and whether messages are handed over whole or in pieces.
  *
  * Input: a byte of options, the message limit, two bytes of cuts, then the stream (link_expand).
@@ -50,8 +50,8 @@ static void take_close(struct decoder *decoder, const uint8_t *payload, size_t l
     } else {
         send_frame(decoder->outcome, 0x88, payload, length);
         decoder->outcome->close_code = code;
-        decoder->outcome->reason = length ? link_hash(LINK_HASH, payload + 2, length - 2)
-                                          : LINK_HASH;
+        decoder->outcome->reason =
+            length ? link_hash(LINK_HASH, payload + 2, length - 2) : LINK_HASH;
     }
 }
 
@@ -108,8 +108,7 @@ static bool take_data(struct decoder *decoder, unsigned first, const uint8_t *ke
         decoder->message[decoder->length++] = bytes[i] ^ key[i % 4];
     if (decoder->opcode == 1 && !decoder->compressed) {
         state = lws_utf8_plain(LWS_UTF8_COMPLETE, decoder->message, decoder->length);
-        if (state == LWS_UTF8_INVALID ||
-            (state != LWS_UTF8_COMPLETE && whole && (first & 0x80))) {
+        if (state == LWS_UTF8_INVALID || (state != LWS_UTF8_COMPLETE && whole && (first & 0x80))) {
             fail(decoder, LWS_FAULT_WS_UTF8, 1007);
             return false;
         }
@@ -184,9 +183,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     };
     size_t length;
     uint8_t *stream = link_expand(input.at, input.left, &length);
-    struct decoder decoder = {.options = &options, .outcome = &wanted, .message = malloc(length + 1)};
+    struct decoder decoder = {
+        .options = &options, .outcome = &wanted, .message = malloc(length + 1)};
 
-    wanted = (struct link_outcome){.out = LINK_HASH, .reason = LINK_HASH};
+    link_clear(&wanted);
     REQUIRE(decoder.message != NULL);
     decode(&decoder, stream, length);
     if (!wanted.close_code)

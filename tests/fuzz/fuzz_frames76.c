@@ -126,7 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bool either;
 
     check_length(input.at, input.left);
-    wanted = (struct link_outcome){.out = LINK_HASH, .reason = LINK_HASH};
+    link_clear(&wanted);
     either = decode(&wanted, stream, length, options.max_message);
     if (!wanted.close_code)
         fail(&wanted, LWS_FAULT_WS_ABNORMAL);

@@ -72,7 +72,8 @@ static void check_accepted(const uint8_t *head, size_t size, const struct lws_he
                 name++;
             REQUIRE(name > 0 && head[at + name] == ':');
             hosts += name == 4 && strncasecmp((const char *)head + at, "host", 4) == 0;
-            lengths += name == 14 && strncasecmp((const char *)head + at, "content-length", 14) == 0;
+            lengths +=
+                name == 14 && strncasecmp((const char *)head + at, "content-length", 14) == 0;
             REQUIRE(!(name == 17 &&
                       strncasecmp((const char *)head + at, "transfer-encoding", 17) == 0));
         }
@@ -96,8 +97,8 @@ static void check_slices(const uint8_t *head, size_t size, const struct lws_requ
         REQUIRE(inside(request->field[i], size));
     while (lws_head_next(head, request, &cursor, &name, &value)) {
         REQUIRE(inside(name, size) && inside(value, size));
-        upgrades += name.length == 7 &&
-                    strncasecmp((const char *)head + name.offset, "upgrade", 7) == 0;
+        upgrades +=
+            name.length == 7 && strncasecmp((const char *)head + name.offset, "upgrade", 7) == 0;
         walked++;
         REQUIRE(walked <= size);
     }
@@ -158,7 +159,8 @@ static void check_list(const uint8_t *bytes, size_t length) {
             from++;
         while (to > from && (list[to - 1] == ' ' || list[to - 1] == '\t'))
             to--;
-        wanted = wanted || (to - from == 3 && strncasecmp((const char *)list + from, token, 3) == 0);
+        wanted =
+            wanted || (to - from == 3 && strncasecmp((const char *)list + from, token, 3) == 0);
         if (begin == 0)
             break;
         end = begin - 1;

@@ -47,8 +47,8 @@ static void try_base64(const uint8_t *text, size_t length) {
         REQUIRE((size_t)got == length / 4 * 3 - padding);
         REQUIRE(lws_base64_encode(out, (size_t)got, (char *)again, length) == length);
         REQUIRE(memcmp(again, text, length) == 0);
-        REQUIRE(got == 0 || lws_base64_decode((const char *)copy, length, again,
-                                              (size_t)got - 1) == -1);
+        REQUIRE(got == 0 ||
+                lws_base64_decode((const char *)copy, length, again, (size_t)got - 1) == -1);
     }
     free(copy);
     free(out);
@@ -59,8 +59,8 @@ static void try_accept(const uint8_t *key, size_t length) {
     uint8_t *copy = exact_copy(key, length);
     char accept[LWS_ACCEPT_LENGTH];
     uint8_t nonce[16];
-    bool good = length == 24 &&
-                lws_base64_decode((const char *)copy, length, nonce, sizeof nonce) == 16;
+    bool good =
+        length == 24 && lws_base64_decode((const char *)copy, length, nonce, sizeof nonce) == 16;
 
     REQUIRE(lws_accept_key(copy, length, accept) == (good ? 0 : -LWS_FAULT_WS_BAD_KEY));
     free(copy);

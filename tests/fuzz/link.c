@@ -9,6 +9,11 @@ uint64_t link_hash(uint64_t hash, const void *bytes, size_t length) {
     return hash;
 }
 
+void link_clear(struct link_outcome *outcome) {
+    memset(outcome, 0, offsetof(struct link_outcome, messages));
+    outcome->out = outcome->reason = LINK_HASH;
+}
+
 void link_add(struct link_outcome *outcome, unsigned kind, const void *bytes, size_t length) {
     REQUIRE(outcome->count < LINK_MESSAGES);
     outcome->messages[outcome->count++] =
@@ -16,8 +21,8 @@ void link_add(struct link_outcome *outcome, unsigned kind, const void *bytes, si
 }
 
 /* The pieces of one message are put together; that they are in order is checked. */
-static void take_message(struct link_outcome *outcome, const struct lws_event *event,
-                         unsigned kind, const uint8_t *payload) {
+static void take_message(struct link_outcome *outcome, const struct lws_event *event, unsigned kind,
+                         const uint8_t *payload) {
     struct link_message *last;
 
     REQUIRE(outcome->open == ((event->code & LWS_PIECE_NOT_FIRST) != 0));
@@ -93,9 +98,9 @@ void link_run(const struct link_options *options, const uint8_t *stream, size_t 
     unsigned rounds = 0;
 
     fake_reset();
-    *outcome = (struct link_outcome){0};
+    link_clear(outcome);
     context = lws_context_create(&service, arena);
-    REQUIRE(context && lws_listen(context, fake_listener()) == 0);
+    REQUIRE(context && lws_listen(context, fake_listener(), false) == 0);
     peer = fake_connect();
     REQUIRE(lws_service(context, 0) == 0);
     /* As lws_upgrade leaves it. */

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 
-#define LINK_MESSAGES 4096u
+#define LINK_MESSAGES 50000u /* link_expand's most, in the smallest frames */
 
 struct link_message {
     unsigned kind; /* 0 text, 1 binary, 2 pong; 16: compressed */
@@ -20,14 +20,14 @@ struct link_message {
 
 /* What came of a stream. */
 struct link_outcome {
-    struct link_message messages[LINK_MESSAGES];
     unsigned count;
-    bool open;             /* the last message has pieces to come */
+    bool open;           /* the last message has pieces to come */
     unsigned fault;      /* the first; 0: none */
     unsigned close_code; /* of CLOSED; 0: not closed */
     uint64_t reason;     /* hash of CLOSED's reason */
     size_t out_length;   /* bytes the server sent after the handshake, */
     uint64_t out;        /* and their hash */
+    struct link_message messages[LINK_MESSAGES];
 };
 
 uint64_t link_hash(uint64_t hash, const void *bytes, size_t length);
@@ -50,6 +50,9 @@ void link_run(const struct link_options *options, const uint8_t *stream, size_t 
  * most 300 KB; to be freed.
  */
 uint8_t *link_expand(const uint8_t *bytes, size_t length, size_t *expanded);
+
+/* Empties it. */
+void link_clear(struct link_outcome *outcome);
 
 /* Adds a message of an independent decoder's. */
 void link_add(struct link_outcome *outcome, unsigned kind, const void *bytes, size_t length);

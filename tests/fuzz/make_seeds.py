@@ -198,6 +198,8 @@ def main() -> None:
         write("frames76", name, bytes([6, 0, 5]) + stream)
     for name, program in SERVER.items():
         write("server", name, program)
+        if not name.startswith("flood"):
+            write("server", f"{name}-secure", bytes([program[0], program[1] | 128]) + program[2:])
     sys.stdout.write("seeds written\n")
 
 

@@ -30,18 +30,19 @@ struct items {
 
 struct peer {
     struct fake_socket *socket;
-    unsigned version;  /* of the upgrade that was sent, 0: none */
-    bool wild;         /* bytes without meaning were sent: nothing is expected of it any more */
-    bool rude;         /* it left, or was left: not all has to arrive */
+    bool secure;      /* in TLS records */
+    unsigned version; /* of the upgrade that was sent, 0: none */
+    bool wild;        /* bytes without meaning were sent: nothing is expected of it any more */
+    bool rude;        /* it left, or was left: not all has to arrive */
     bool sent_close;
-    unsigned code;     /* of its Close */
-    bool out_open;     /* of what it sends: a fragmented message */
+    unsigned code; /* of its Close */
+    bool out_open; /* of what it sends: a fragmented message */
     struct items in, out, pings;
 
     /* As the application sees it. */
     uint32_t slot;
     bool handle, established, ended;
-    bool closing;  /* the application closed it: no more messages in later rounds */
+    bool closing; /* the application closed it: no more messages in later rounds */
     bool aborted;
     bool deflate;
     bool in_pieces; /* a message is being handed over in pieces */
@@ -60,7 +61,7 @@ void peer_sends_message(struct peer *peer, unsigned how, uint32_t length, unsign
                         uint32_t most);
 void peer_sends_control(struct peer *peer, unsigned how, unsigned amount);
 /* And what any may do. */
-void peer_sends_raw(struct peer *peer, const uint8_t *bytes, size_t length);
+void peer_sends_raw(struct peer *peer, const uint8_t *bytes, size_t length, bool bare);
 
 /*
  * Reads all that the server sent to a peer: replies and frames that are right in themselves, the

@@ -26,9 +26,34 @@ void fill(uint8_t *bytes, size_t length, unsigned seed, bool text) {
         memcpy(bytes + i, i & 1 ? "\xe2\x82\xac" : "\xc3\xa9!", 3);
 }
 
-void peer_sends_raw(struct peer *peer, const uint8_t *bytes, size_t length) {
+/* In TLS records, if need be; sizes that do not go with the frames'. */
+static void sends(struct peer *peer, const void *bytes, size_t length) {
+    const uint8_t *at = bytes;
+
+    if (!peer->secure) {
+        fake_peer_will_send(peer->socket, bytes, length);
+        return;
+    }
+    while (length) {
+        size_t size = 1 + peer->socket->in_length * 31 % 16384;
+        uint8_t header[5] = {23, 3, 3};
+
+        size = size < length ? size : length;
+        header[3] = (uint8_t)(size >> 8);
+        header[4] = (uint8_t)size;
+        fake_peer_will_send(peer->socket, header, 5);
+        fake_peer_will_send(peer->socket, at, size);
+        at += size;
+        length -= size;
+    }
+}
+
+void peer_sends_raw(struct peer *peer, const uint8_t *bytes, size_t length, bool bare) {
     peer->wild = true;
-    fake_peer_will_send(peer->socket, bytes, length);
+    if (bare)
+        fake_peer_will_send(peer->socket, bytes, length);
+    else
+        sends(peer, bytes, length);
 }
 
 void peer_sends_upgrade(struct peer *peer, unsigned version, bool deflate) {
@@ -54,7 +79,7 @@ void peer_sends_upgrade(struct peer *peer, unsigned version, bool deflate) {
                           "Sec-WebSocket-Version: %u\r\n\r\n",
                           deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "",
                           peer->version);
-    fake_peer_will_send(peer->socket, head, (size_t)length);
+    sends(peer, head, (size_t)length);
 }
 
 void peer_sends_request(struct peer *peer, unsigned how) {
@@ -67,7 +92,7 @@ void peer_sends_request(struct peer *peer, unsigned how) {
 
     if (peer->version || peer->wild)
         return;
-    fake_peer_will_send(peer->socket, requests[how & 3], strlen(requests[how & 3]));
+    sends(peer, requests[how & 3], strlen(requests[how & 3]));
 }
 
 static void send_frame(struct peer *peer, unsigned first, const uint8_t *payload, size_t length) {
@@ -93,7 +118,7 @@ static void send_frame(struct peer *peer, unsigned first, const uint8_t *payload
         frame[header + i] = (uint8_t)(0x35 + 0x47 * i + length);
     for (size_t i = 0; i < length; i++)
         frame[header + 4 + i] = payload[i] ^ frame[header + i % 4];
-    fake_peer_will_send(peer->socket, frame, header + 4 + length);
+    sends(peer, frame, header + 4 + length);
     free(frame);
 }
 
@@ -116,7 +141,7 @@ void peer_sends_message(struct peer *peer, unsigned how, uint32_t length, unsign
     if (peer->version == 76) {
         payload[0] = 0x00;
         payload[length + 1] = 0xff;
-        fake_peer_will_send(peer->socket, payload, length + 2u);
+        sends(peer, payload, length + 2u);
     } else {
         for (fragments &= 7; fragments; fragments--) {
             size_t size = (length - at) / (fragments + 1);
@@ -141,7 +166,7 @@ void peer_sends_control(struct peer *peer, unsigned how, unsigned amount) {
         return;
     if (peer->version == 76) {
         if (how == 2) {
-            fake_peer_will_send(peer->socket, "\xff\x00", 2);
+            sends(peer, "\xff\x00", 2);
             peer->sent_close = true;
             peer->code = 1005;
         }
