@@ -243,6 +243,20 @@ int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const u
     return 0;
 }
 
+int lws_fail_message(struct lws_context *context, uint32_t slot, int fault) {
+    int error;
+    struct libwebsocket *wsi = named(context, slot, &error);
+
+    if (!wsi) {
+        return error;
+    }
+    if (wsi->state != LWS_STATE_OPEN) {
+        return LWS_ERROR_STATE;
+    }
+    lws_fail(context, wsi, fault);
+    return 0;
+}
+
 int lws_abort(struct lws_context *context, uint32_t slot) {
     int error;
     struct libwebsocket *wsi = named(context, slot, &error);
@@ -274,6 +288,7 @@ int lws_want_writable(struct lws_context *context, uint32_t slot) {
     wsi->want_writable = 1;
     if (!lws_blocked(wsi)) {
         lws_tell_writable(context, wsi);
+        lws_arm_timer(context);
     }
     return 0;
 }
@@ -292,6 +307,7 @@ int lws_rx_flow_control(struct lws_context *context, uint32_t slot, bool enable)
     if (!lws_blocked(wsi)) {
         lws_interest(context, wsi, enable ? 1 : 0);
         lws_go_on_reading(context, wsi);
+        lws_arm_timer(context);
     }
     return 0;
 }

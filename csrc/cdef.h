@@ -66,6 +66,10 @@ enum lws_fault {
     LWS_FAULT_COUNT,
     LWS_FAULT_HTTP_EOF_IN_HEAD,
     LWS_FAULT_WS_ABNORMAL,
+    LWS_FAULT_WS_INFLATE,
+    LWS_FAULT_WS_TOO_BIG,
+    LWS_FAULT_WS_UTF8,
+    LWS_FAULT_ALLOC_FAILED,
     ...
 };
 
@@ -80,6 +84,7 @@ enum lws_error {
     LWS_ERROR_THREAD,
     LWS_ERROR_PROCESS,
     LWS_ERROR_CLOSE_CODE,
+    LWS_ERROR_DEFLATE,
     ...
 };
 
@@ -118,6 +123,7 @@ struct lws_options {
     uint32_t pong_timeout;
     uint32_t keep_headers;
     uint32_t rx_fragments;
+    uint32_t deflate_threshold;
     int oldest;
     ...;
 };
@@ -183,6 +189,7 @@ int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *pa
                    size_t length, int protocol);
 int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const uint8_t *reason,
               size_t length);
+int lws_fail_message(struct lws_context *context, uint32_t slot, int fault);
 int lws_abort(struct lws_context *context, uint32_t slot);
 int64_t lws_queued(struct lws_context *context, uint32_t slot);
 int lws_broadcast(struct lws_context *context, uintptr_t payload, size_t length, int protocol);

@@ -196,7 +196,15 @@ static int check_data(const struct lws_context *context, const struct libwebsock
     if ((frame->opcode == LWS_OPCODE_CONTINUATION) != (wsi->opcode != 0)) {
         return LWS_FAULT_WS_FRAGMENT;
     }
-    return frame->length > context->options.max_message - before ? LWS_FAULT_WS_TOO_BIG : 0;
+
+    uint64_t most = context->options.max_message;
+
+    /* Data that does not compress grows a little; what it inflates to is the application's to
+     * bound. */
+    if (before ? wsi->compressed : frame->rsv1) {
+        most += most / 16 + 64;
+    }
+    return before > most || frame->length > most - before ? LWS_FAULT_WS_TOO_BIG : 0;
 }
 
 /* The peer's Close, unmasked, whole. Nothing after it is looked at. */

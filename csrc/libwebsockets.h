@@ -105,6 +105,7 @@ enum lws_fault {
     LWS_FAULT_ALLOC_FAILED,
     LWS_FAULT_FILE_TRUNCATED,
     LWS_FAULT_PING_TIMEOUT,
+    LWS_FAULT_WS_INFLATE, /* compressed data that is none */
     LWS_FAULT_TLS_HANDSHAKE_TIMEOUT,
     LWS_FAULT_COUNT
 };
@@ -465,6 +466,7 @@ enum lws_error {
     LWS_ERROR_THREAD = -8,
     LWS_ERROR_PROCESS = -9,
     LWS_ERROR_CLOSE_CODE = -10, /* a close code that must not be sent */
+    LWS_ERROR_DEFLATE = -11,    /* the message is to be compressed first */
 };
 
 struct lws_options {
@@ -483,7 +485,10 @@ struct lws_options {
     uint32_t pong_timeout;
     uint32_t keep_headers; /* 1: a session keeps the field lines of its request */
     uint32_t rx_fragments; /* 1: messages are handed over in pieces, see lws_event.code */
-    int oldest;            /* the oldest protocol version to accept: 76, 7, 8 or 13 */
+    /* With permessage-deflate agreed, a whole message of at least as many bytes is not taken by the
+     * writing functions: LWS_ERROR_DEFLATE; its compressed form (LWS_WRITE_COMPRESSED) is. */
+    uint32_t deflate_threshold;
+    int oldest; /* the oldest protocol version to accept: 76, 7, 8 or 13 */
 };
 
 enum lws_event_kind {
@@ -693,6 +698,13 @@ int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *pa
  */
 int lws_close(struct lws_context *context, uint32_t slot, unsigned code, const uint8_t *reason,
               size_t length);
+
+/*
+ * Fails an established connection for what the application found in its messages, as the core does
+ * for what it finds itself: one Close with the fault's code, its word as the reason and in the log;
+ * LWS_EVENT_CLOSED with 1006 comes with the next round. Returns 0 or an error.
+ */
+int lws_fail_message(struct lws_context *context, uint32_t slot, int fault);
 
 /* Resets a connection at once; what is queued is dropped. Returns 0 or an error. */
 int lws_abort(struct lws_context *context, uint32_t slot);

@@ -29,7 +29,15 @@ static int watch(struct lws_context *context, int fd, uint32_t events, uint32_t 
                 return 0;
             }
             watched->number = number;
-            return epoll_ctl(context->epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
+            if (epoll_ctl(context->epoll, EPOLL_CTL_MOD, fd, &event) == 0) {
+                return 0;
+            }
+            /* Closed while it was watched, and its number given to another one. */
+            if (errno == ENOENT && epoll_ctl(context->epoll, EPOLL_CTL_ADD, fd, &event) == 0) {
+                return 0;
+            }
+            watched->fd = -1;
+            return -errno;
         }
         if (watched->fd < 0 && !free_one) {
             free_one = watched;

@@ -22,8 +22,8 @@ static bool is_text(uint32_t *state, const uint8_t *payload, size_t length, bool
 }
 
 /* The rules of RFC 6455, sections 5.4 and 5.5, for what we send. Returns 0 or an error. */
-static int check_frame(const struct libwebsocket *wsi, const uint8_t *payload, size_t length,
-                       int protocol, struct write *write) {
+static int check_frame(const struct lws_context *context, const struct libwebsocket *wsi,
+                       const uint8_t *payload, size_t length, int protocol, struct write *write) {
     bool final = !(protocol & LWS_WRITE_NO_FIN);
     bool compressed = (protocol & LWS_WRITE_COMPRESSED) != 0;
     int kind = protocol & ~(LWS_WRITE_NO_FIN | LWS_WRITE_COMPRESSED);
@@ -37,7 +37,7 @@ static int check_frame(const struct libwebsocket *wsi, const uint8_t *payload, s
         if (hixie && (kind == LWS_WRITE_BINARY || !final)) {
             return LWS_ERROR_BINARY76;
         }
-        if (wsi->out_open || (compressed && !wsi->deflate)) {
+        if (wsi->out_open || (compressed && (!wsi->deflate || !final))) {
             return LWS_ERROR_STATE;
         }
         write->first |= kind == LWS_WRITE_TEXT ? LWS_OPCODE_TEXT : LWS_OPCODE_BINARY;
@@ -45,6 +45,9 @@ static int check_frame(const struct libwebsocket *wsi, const uint8_t *payload, s
         if (kind == LWS_WRITE_TEXT && !compressed &&
             !is_text(&write->utf8, payload, length, final)) {
             return LWS_ERROR_UTF8;
+        }
+        if (wsi->deflate && !compressed && final && length >= context->options.deflate_threshold) {
+            return LWS_ERROR_DEFLATE;
         }
         return 0;
     case LWS_WRITE_CONTINUATION:
@@ -110,7 +113,7 @@ static struct libwebsocket *admit(struct lws_context *context, uint32_t slot,
         length > context->options.max_send_buffer - wsi->queued) {
         return NULL;
     }
-    *error = http ? 0 : check_frame(wsi, payload, length, protocol, write);
+    *error = http ? 0 : check_frame(context, wsi, payload, length, protocol, write);
     return *error ? NULL : wsi;
 }
 

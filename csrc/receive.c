@@ -160,6 +160,12 @@ void lws_end_of_input(struct lws_context *context, struct libwebsocket *wsi) {
     } else if (wsi->state == LWS_STATE_HEAD && wsi->stash) {
         lws_report(context, wsi->slot, LWS_FAULT_HTTP_EOF_IN_HEAD);
     }
+    if (wsi->ended) {
+        /* A close_notify is answered with ours (RFC 8446, section 6.1). */
+        lws_end(context, wsi, 1006, 0, 0);
+        lws_finish(context, wsi, LWS_DEADLINE_LINGER);
+        return;
+    }
     lws_die(context, wsi, false);
 }
 
@@ -276,9 +282,11 @@ static void receive_nothing(struct lws_context *context, struct libwebsocket *ws
     }
     if (got > 0) {
         wsi->lingered += (uint32_t)got;
-        if (wsi->linger_list != LWS_DEADLINE_LINGER || wsi->lingered < LWS_LINGER_BYTES) {
-            return;
+        /* Enough dropped: no more is read, but the reply has until the deadline to be read too. */
+        if (wsi->linger_list == LWS_DEADLINE_LINGER && wsi->lingered >= LWS_LINGER_BYTES) {
+            lws_interest(context, wsi, 0);
         }
+        return;
     }
     lws_die(context, wsi, false);
 }

@@ -367,6 +367,7 @@ int lws_wake_in(struct lws_context *context, int ms) {
 
     if (!error) {
         context->wake_at = ms < 0 ? 0 : clock_ms() + (uint64_t)ms;
+        lws_arm_timer(context);
     }
     return error;
 }

@@ -93,12 +93,18 @@ int lws_deadline_wait(const struct lws_context *context, int limit) {
     return limit;
 }
 
-/*
- * A peer that is not read from is silent through no fault of its own: its pong lies in the kernel.
- * One that does not read is the send deadline's affair; any progress of it counts there.
+/* Whether nothing is read from a peer now: its silence says nothing, send_timeout watches over it.
  */
-static bool is_unread(const struct libwebsocket *wsi) {
+static bool unheard(const struct libwebsocket *wsi) {
     return wsi->rx_off || lws_blocked(wsi);
+}
+
+/* A peer that did not answer will not answer our Close either: only its kernel is waited for. */
+static void no_answer(struct lws_context *context, struct libwebsocket *wsi) {
+    if (wsi->state == LWS_STATE_LINGER) {
+        lws_deadline_set(context, wsi, LWS_DEADLINE_LINGER);
+    }
+    wsi->linger_list = LWS_DEADLINE_LINGER;
 }
 
 static void expire(struct lws_context *context, struct libwebsocket *wsi,
@@ -129,7 +135,7 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
         lws_die(context, wsi, false);
         break;
     case LWS_DEADLINE_PING:
-        if (is_unread(wsi)) {
+        if (unheard(wsi)) {
             lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
             break;
         }
@@ -140,11 +146,12 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
         }
         break;
     case LWS_DEADLINE_PONG:
-        if (is_unread(wsi)) {
+        if (unheard(wsi)) {
             lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
-            break;
+        } else {
+            lws_fail(context, wsi, LWS_FAULT_PING_TIMEOUT);
+            no_answer(context, wsi);
         }
-        lws_fail(context, wsi, LWS_FAULT_PING_TIMEOUT);
         break;
     case LWS_DEADLINE_SEND:
     case LWS_DEADLINE_LISTS:

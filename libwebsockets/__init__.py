@@ -1,13 +1,20 @@
 """A server for WebSockets and HTTP on one port, with the API of the first libwebsockets (2010)."""
 
+from .broadcast import libwebsocket_foreach, libwebsockets_broadcast
 from .buffers import libwebsocket_buffer
 from .constants import (
     LWS_CALLBACK_CLOSED,
     LWS_CALLBACK_ESTABLISHED,
+    LWS_CALLBACK_EVENT_WAIT_CANCELLED,
     LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION,
     LWS_CALLBACK_HTTP,
+    LWS_CALLBACK_PROTOCOL_DESTROY,
+    LWS_CALLBACK_PROTOCOL_INIT,
     LWS_CALLBACK_RECEIVE,
+    LWS_CALLBACK_RECEIVE_PONG,
     LWS_CALLBACK_SEND,
+    LWS_CALLBACK_SERVER_WRITEABLE,
+    LWS_CALLBACK_TIMER,
     LWS_CLOSE_STATUS_ABNORMAL,
     LWS_CLOSE_STATUS_GOINGAWAY,
     LWS_CLOSE_STATUS_NO_STATUS,
@@ -17,18 +24,33 @@ from .constants import (
     LWS_SEND_BUFFER_POST_PADDING,
     LWS_SEND_BUFFER_PRE_PADDING,
     LWS_WRITE_BINARY,
+    LWS_WRITE_CONTINUATION,
     LWS_WRITE_HTTP,
+    LWS_WRITE_NO_FIN,
+    LWS_WRITE_PING,
+    LWS_WRITE_PONG,
     LWS_WRITE_TEXT,
     libwebsocket_callback_reasons,
     libwebsocket_write_protocol,
 )
 from .context import libwebsocket_context
 from .files import libwebsockets_serve_http_file
+from .flow import (
+    libwebsocket_callback_on_writable,
+    libwebsocket_get_latency,
+    libwebsocket_get_queued,
+    libwebsocket_rx_flow_control,
+)
 from .headers import (
     libwebsocket_get_header,
     libwebsocket_get_headers,
     libwebsocket_get_method,
     libwebsocket_get_peer_address,
+)
+from .pieces import (
+    libwebsocket_frame_is_binary,
+    libwebsocket_is_final_fragment,
+    libwebsocket_is_first_fragment,
 )
 from .reply import libwebsockets_return_http_status, libwebsockets_write_http_head
 from .root import libwebsockets_serve_http_root
@@ -38,9 +60,13 @@ from .service import (
     libwebsocket_create_context,
     libwebsocket_service,
 )
+from .timers import libwebsocket_set_timer
+from .waking import libwebsocket_cancel_service, libwebsocket_watch_fd
 from .wsi import (
     libwebsocket,
     libwebsocket_close_reason,
+    libwebsocket_get_close_code,
+    libwebsocket_get_context,
     libwebsocket_get_uri,
     libwebsocket_write,
 )
@@ -48,10 +74,16 @@ from .wsi import (
 __all__ = [
     "LWS_CALLBACK_CLOSED",
     "LWS_CALLBACK_ESTABLISHED",
+    "LWS_CALLBACK_EVENT_WAIT_CANCELLED",
     "LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION",
     "LWS_CALLBACK_HTTP",
+    "LWS_CALLBACK_PROTOCOL_DESTROY",
+    "LWS_CALLBACK_PROTOCOL_INIT",
     "LWS_CALLBACK_RECEIVE",
+    "LWS_CALLBACK_RECEIVE_PONG",
     "LWS_CALLBACK_SEND",
+    "LWS_CALLBACK_SERVER_WRITEABLE",
+    "LWS_CALLBACK_TIMER",
     "LWS_CLOSE_STATUS_ABNORMAL",
     "LWS_CLOSE_STATUS_GOINGAWAY",
     "LWS_CLOSE_STATUS_NORMAL",
@@ -61,25 +93,43 @@ __all__ = [
     "LWS_SEND_BUFFER_POST_PADDING",
     "LWS_SEND_BUFFER_PRE_PADDING",
     "LWS_WRITE_BINARY",
+    "LWS_WRITE_CONTINUATION",
     "LWS_WRITE_HTTP",
+    "LWS_WRITE_NO_FIN",
+    "LWS_WRITE_PING",
+    "LWS_WRITE_PONG",
     "LWS_WRITE_TEXT",
     "libwebsocket",
     "libwebsocket_buffer",
+    "libwebsocket_callback_on_writable",
     "libwebsocket_callback_reasons",
+    "libwebsocket_cancel_service",
     "libwebsocket_close_reason",
     "libwebsocket_context",
     "libwebsocket_context_destroy",
     "libwebsocket_create_context",
     "libwebsocket_create_server",
+    "libwebsocket_foreach",
+    "libwebsocket_frame_is_binary",
+    "libwebsocket_get_close_code",
+    "libwebsocket_get_context",
     "libwebsocket_get_header",
     "libwebsocket_get_headers",
+    "libwebsocket_get_latency",
     "libwebsocket_get_method",
     "libwebsocket_get_peer_address",
+    "libwebsocket_get_queued",
     "libwebsocket_get_uri",
+    "libwebsocket_is_final_fragment",
+    "libwebsocket_is_first_fragment",
+    "libwebsocket_rx_flow_control",
     "libwebsocket_server",
     "libwebsocket_service",
+    "libwebsocket_set_timer",
+    "libwebsocket_watch_fd",
     "libwebsocket_write",
     "libwebsocket_write_protocol",
+    "libwebsockets_broadcast",
     "libwebsockets_return_http_status",
     "libwebsockets_serve_http_file",
     "libwebsockets_serve_http_root",

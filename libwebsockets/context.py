@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from socket import socket
 from typing import Any
 
-from . import log
+from . import deflate, lifecycle, log
 from ._core import ffi, lib
 from .arena import Arena
 from .arguments import Arguments, Callback
@@ -22,17 +22,21 @@ from .constants import (
     LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION,
     LWS_CALLBACK_HTTP,
     LWS_CALLBACK_RECEIVE,
+    LWS_CALLBACK_RECEIVE_PONG,
     LWS_CALLBACK_SEND,
+    LWS_CALLBACK_SERVER_WRITEABLE,
     LWS_CLOSE_STATUS_NORMAL,
     LWS_CLOSE_STATUS_UNEXPECTED_CONDITION,
     LWS_SEND_BUFFER_POST_PADDING,
     LWS_SEND_BUFFER_PRE_PADDING,
     libwebsocket_callback_reasons,
 )
-from .options import Settings
+from .core import create_core
 from .request import Reply, Request, check_request, log_refusal
+from .timers import Timers, run_timers
 from .tls import SecureConnections
-from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert
+from .waking import Waker, awoken
+from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert, own_handle
 
 __all__ = ["libwebsocket_context"]
 
@@ -45,6 +49,9 @@ CLOSED: int = lib.LWS_EVENT_CLOSED
 GONE: int = lib.LWS_EVENT_GONE
 FAULT: int = lib.LWS_EVENT_FAULT
 WATCH: int = lib.LWS_EVENT_WATCH
+WRITABLE: int = lib.LWS_EVENT_WRITABLE
+PONG: int = lib.LWS_EVENT_PONG
+COMPRESSED: int = lib.LWS_EVENT_COMPRESSED
 SECURE: int = lib.LWS_EVENT_SECURE
 SECURE_END: int = lib.LWS_EVENT_SECURE_END
 HTTP: int = lib.LWS_VERSION_HTTP
@@ -76,9 +83,12 @@ class libwebsocket_context:
     __slots__ = (
         "__weakref__",
         "_arena",
+        "_begun",
         "_c",
         "_callback",
         "_closing_handles",
+        "_count",
+        "_deflation",
         "_destroy",
         "_dispatching",
         "_events",
@@ -89,11 +99,17 @@ class libwebsocket_context:
         "_in_offset",
         "_interrupt",
         "_peer_text",
+        "_piece",
         "_reply",
         "_secure",
         "_settings",
+        "_timers",
+        "_unpacking",
+        "_user",
         "_user_area_size",
+        "_waker",
         "_warn",
+        "_watch_numbers",
         "_watched",
         "port",
     )
@@ -106,7 +122,7 @@ class libwebsocket_context:
         self._user_area_size = arguments.user_area_size
         self._warn = settings.callback_warn
         self._arena = Arena()
-        self._c: Any = _create(settings, arguments.protocol, self._arena)
+        self._c: Any = create_core(settings, arguments.protocol, self._arena)
         room = lib.lws_events_room(self._c) * EVENT.size
         self._events = memoryview(ffi.buffer(lib.lws_events(self._c), room))
         self._peer_text = ffi.new("char[]", lib.LWS_PEER_SIZE)
@@ -114,7 +130,16 @@ class libwebsocket_context:
         # round's messages are passed over by the one comparison that the loop makes anyway.
         self._handles: list[libwebsocket | None] = []
         self._closing_handles: dict[int, libwebsocket] = {}
-        self._watched: dict[int, Callable[[], None]] = {}
+        self._watched: dict[int, Callable[[int], None]] = {}
+        self._watch_numbers: dict[int, int] = {}  # of the program's own descriptors
+        self._unpacking: Iterator[tuple[Any, ...]] | None = None  # the events under way
+        self._count = 0  # how many they are
+        self._piece: tuple[int, int] | None = None  # of an inflated message: kind, code
+        self._deflation = deflate.Deflation(self._c, settings)
+        self._timers = Timers()
+        self._user = bytearray(arguments.user_area_size) if arguments.user_area_size else None
+        self._begun = False
+        self._waker = Waker()
         self._in: object = NOTHING  # the message that the callback is handling
         self._in_offset = 0
         self._in_length = 0
@@ -129,6 +154,7 @@ class libwebsocket_context:
         self._destroy = False
         self._foreign = False  # this is a forked copy
         _contexts.add(self)
+        self._waker.attach(self)
 
     def fileno(self) -> int:
         """The epoll descriptor: readable whenever libwebsocket_service has work, timers included.
@@ -162,26 +188,42 @@ class libwebsocket_context:
         if count > 0:
             began = time.monotonic()
             events = EVENT.iter_unpack(self._events[: count * EVENT.size])
+            self._unpacking = events
+            self._count = count
             self._dispatching = True
             while not self._dispatch_all(events):
                 pass
             if self._secure is not None:
                 count = self._dispatch_appended(count)
             self._dispatching = False
+            self._unpacking = None
             self._in = NOTHING
             took = time.monotonic() - began
             if took > self._warn:
                 log.event(logging.WARNING, "callback-slow", seconds=round(took, 3), events=count)
             if self._arena.referenced():
                 self._renew_arena()
+        if self._timers and not self._foreign:
+            self._run_timers()
         if log.suppressed:
             log.report_suppressed()
         return count
+
+    def _run_timers(self) -> None:
+        self._dispatching = True
+        try:
+            run_timers(self)
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._interrupt = self._interrupt or error
+        finally:
+            self._dispatching = False
 
     def _dispatch_appended(self, done: int) -> int:
         """The events of what was decrypted in this round. Returns the number of all events."""
         while (count := lib.lws_event_count(self._c)) > done:
             events = EVENT.iter_unpack(self._events[done * EVENT.size : count * EVENT.size])
+            self._unpacking = events
+            self._count = count
             while not self._dispatch_all(events):
                 pass
             done = count
@@ -276,9 +318,16 @@ class libwebsocket_context:
         elif kind == WATCH:
             watcher = self._watched.get(slot)
             if watcher is not None:
-                watcher()
+                watcher(offset)
+        elif kind == WRITABLE:
+            self._tell(slot, LWS_CALLBACK_SERVER_WRITEABLE, None, 0)
+        elif kind == PONG:
+            in_ = self._arena.view[offset : offset + length] if length else None
+            self._tell(slot, LWS_CALLBACK_RECEIVE_PONG, in_, length)
         elif kind == SECURE_END and self._secure is not None:
             self._secure.forget(slot)
+        elif kind >= COMPRESSED:
+            deflate.receive(self, slot, kind, code, offset, length)
 
     def _large(self, slot: int, number: int, length: int) -> None:
         """A message in a buffer of its own, which goes to whoever keeps a view of it."""
@@ -291,16 +340,45 @@ class libwebsocket_context:
         exporter = ffi.buffer(payload - first, first + length + LWS_SEND_BUFFER_POST_PADDING)
         unused = sys.getrefcount(exporter)
         in_ = memoryview(exporter)[first : first + length]
-        outcome = self._call(wsi, LWS_CALLBACK_RECEIVE, in_, length)
-        self._conclude(wsi, outcome)
-        kept = False
-        try:
-            in_.release()
-        except BufferError:
-            kept = True
+        kept = self._deliver(wsi, LWS_CALLBACK_RECEIVE, in_, length)
         if kept or sys.getrefcount(exporter) > unused:
             lib.lws_message_keep(self._c, number)
             weakref.finalize(exporter, lib.lws_message_free, payload).atexit = False
+
+    def _tell(
+        self,
+        slot: int,
+        reason: libwebsocket_callback_reasons,
+        in_: memoryview | None,
+        length: int,
+    ) -> None:
+        """An event of a connection that may be closing already."""
+        wsi = self._handles[slot]
+        if wsi is not None:
+            self._deliver(wsi, reason, in_, length)
+
+    def _deliver(
+        self,
+        wsi: libwebsocket,
+        reason: libwebsocket_callback_reasons,
+        in_: memoryview | None,
+        length: int,
+    ) -> bool:
+        """Calls the callback and releases in_; whether somebody keeps a view of it."""
+        self._conclude(wsi, self._call(wsi, reason, in_, length))
+        try:
+            if in_ is not None:
+                in_.release()
+        except BufferError:
+            return True
+        return False
+
+    def _own(self) -> libwebsocket:
+        """A handle for the events of no connection."""
+        return own_handle(self, NO_SLOT, self._user)
+
+    def _awoken(self, _events: int) -> None:
+        awoken(self)
 
     def _renew_arena(self) -> None:
         """After a round in which somebody kept a view: nobody may see the next round's bytes."""
@@ -384,6 +462,9 @@ class libwebsocket_context:
         if wsi is None:
             return
         wsi.close_code = code
+        self._deflation.close(slot)
+        if self._timers:
+            self._timers.cancel(wsi)
         reason = self._arena.view[offset : offset + length] if length else None
         self._call(wsi, LWS_CALLBACK_CLOSED, reason, length)
         make_inert(wsi)
@@ -457,13 +538,25 @@ class libwebsocket_context:
             lib.lws_refuse(self._c, slot, 403 if outcome == REFUSED else 500, False)
             return
         name = ffi.NULL if subprotocol is None else subprotocol
-        error = lib.lws_upgrade(self._c, slot, name, len(subprotocol or b""), ffi.NULL, 0, False)
+        agreed = deflate.agree(self, slot, reply.request) if self._settings.deflate else None
+        extensions = ffi.NULL if agreed is None else agreed.reply
+        error = lib.lws_upgrade(
+            self._c,
+            slot,
+            name,
+            len(subprotocol or b""),
+            extensions,
+            0 if agreed is None else len(agreed.reply),
+            agreed is not None,
+        )
         if error != 0:
             cause = CAUSES.get(error, f"error {error}")
             log.event(logging.WARNING, "upgrade-failed", self._peer(slot), cause=cause)
             lib.lws_refuse(self._c, slot, 500, False)
             return
         self._reply = None
+        if agreed is not None:
+            self._deflation.open(slot, agreed)
         self._conclude(wsi, self._call(wsi, LWS_CALLBACK_ESTABLISHED))
 
     # ---- The rest ----
@@ -485,12 +578,15 @@ class libwebsocket_context:
             code=lib.lws_fault_close_code(fault) or None,
         )
 
-    def _watch(self, descriptor: int, events: int, number: int, ready: Callable[[], None]) -> None:
-        """Calls ready() in a round whenever one of the EPOLL* bits is ready on a descriptor."""
+    def _watch(
+        self, descriptor: int, events: int, number: int, ready: Callable[[int], None]
+    ) -> None:
+        """Calls ready(events) in a round whenever one of the EPOLL* bits is ready."""
         error = lib.lws_watch(self._c, descriptor, events, number)
         if error < 0:
             raise OSError(-error, os.strerror(-error))
-        self._watched[number] = ready
+        if events:
+            self._watched[number] = ready
 
     def _listen(self, listeners: list[socket]) -> None:
         """Hands listening sockets to the core, which closes them."""
@@ -513,6 +609,9 @@ class libwebsocket_context:
                 make_inert(wsi)
         self._handles.clear()
         self._closing_handles.clear()
+        lifecycle.end(self)
+        self._watched.clear()
+        self._waker.close()
         c, self._c = self._c, None
         self._events.release()
         lib.lws_context_destroy(c)
@@ -531,34 +630,6 @@ def asks_to_close(result: object) -> bool:
     if not isinstance(result, int):
         raise TypeError(f"the callback must return an int or None, not {type(result).__name__}")
     return result != 0
-
-
-def _create(settings: Settings, protocol: int, arena: Arena) -> Any:
-    limits = settings.limits
-    options = ffi.new("struct lws_options *")
-    options.head.request_line = limits["max_request_line"]
-    options.head.header_line = limits["max_header_line"]
-    options.head.headers = limits["max_headers"]
-    options.head.head = limits["max_head"]
-    options.oldest = protocol
-    options.keep_headers = settings.keep_headers
-    for name in (
-        "max_message",
-        "max_send_buffer",
-        "max_connections",
-        "keepalive_requests",
-        "handshake_timeout",
-        "keepalive_timeout",
-        "send_timeout",
-        "close_timeout",
-        "linger_timeout",
-        "send_interval",
-    ):
-        setattr(options, name, limits[name])
-    context = lib.lws_context_create(options, arena.pointer)
-    if context == ffi.NULL:
-        raise OSError(ffi.errno, os.strerror(ffi.errno))
-    return context
 
 
 def _abandon_all() -> None:

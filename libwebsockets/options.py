@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from . import negotiation
+from .deflate import load_engine
 
 __all__ = ["DEFAULTS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 
@@ -49,6 +50,16 @@ class Options(TypedDict, total=False):
     send_interval: float
     shutdown_grace: float
     callback_warn: float
+    ping_interval: float
+    pong_timeout: float
+    rx_fragments: bool
+    deflate: bool
+    deflate_engine: str  # "zlib", "isal" or "zlib-ng"
+    deflate_context_takeover: bool
+    deflate_threshold: int
+    deflate_level: int
+    deflate_mem_level: int
+    deflate_window_bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +96,22 @@ LIMITS = {
     "send_interval": _seconds(0.05, 0.0),  # period of LWS_CALLBACK_SEND; 0: never
     "shutdown_grace": _seconds(10.0, 0.0),
     "callback_warn": _seconds(1.0),
+    "ping_interval": _seconds(20.0, 0.0),  # silence after which a peer is pinged; 0: never
+    "pong_timeout": _seconds(20.0),  # close 1011
+    "deflate_threshold": Limit(64, 0, UINT32_HALF),  # shorter messages are sent as they are
+    "deflate_level": Limit(1, 0, 9),
+    "deflate_mem_level": Limit(8, 1, 9),
+    "deflate_window_bits": Limit(15, 9, 15),
 }
 
 # Of the options that are no limits: all others are None.
-DEFAULTS: dict[str, Any] = {"keep_headers": True}
+DEFAULTS: dict[str, Any] = {
+    "keep_headers": True,
+    "rx_fragments": False,  # messages are handed over in pieces
+    "deflate": False,  # permessage-deflate is agreed to where a client offers it
+    "deflate_context_takeover": True,  # compressed messages refer to earlier ones
+    "deflate_engine": "zlib",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +123,9 @@ class Settings:
     origins: frozenset[bytes | None] | None
     hosts: frozenset[tuple[bytes, int | None]] | None
     subprotocols: tuple[bytes | None, ...] | None
+    deflate: bool
+    deflate_engine: Any  # a module like zlib
+    deflate_context_takeover: bool
     limits: dict[str, int]
     keep_headers: bool
 
@@ -145,9 +171,32 @@ def settings_from_options(options: Options) -> Settings:
             limits[name] = _default_connections()
         else:
             limits[name] = _checked(name, limit.default, limit)
+    limits["rx_fragments"] = _flag(given, "rx_fragments")
+    deflate = _flag(given, "deflate")
+    takeover = _flag(given, "deflate_context_takeover")
+    name = given.pop("deflate_engine", DEFAULTS["deflate_engine"])
+    engine = load_engine(name, limits["deflate_level"], limits["deflate_mem_level"])
     if given:
         raise TypeError(f"unknown option {min(given)!r}")
-    return Settings(host, ssl_context, origins, hosts, subprotocols, limits, keep_headers)
+    return Settings(
+        host,
+        ssl_context,
+        origins,
+        hosts,
+        subprotocols,
+        deflate,
+        engine,
+        takeover,
+        limits,
+        keep_headers,
+    )
+
+
+def _flag(given: dict[str, Any], name: str) -> bool:
+    value = given.pop(name, DEFAULTS[name])
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+    return value
 
 
 def _checked(name: str, value: Any, limit: Limit) -> int:

@@ -15,7 +15,7 @@ from socket import socket
 from types import FrameType
 from typing import NoReturn
 
-from . import log, privileges, service
+from . import lifecycle, log, privileges, service
 from ._core import lib
 from .arguments import Arguments
 from .context import libwebsocket_context
@@ -96,9 +96,12 @@ def _prepare(arguments: Arguments, listeners: list[socket], life: int, ready: in
             "context-failed", "the server process has no context; see its own log"
         )
     try:
-        return _Server(context, arguments, life)
+        server = _Server(context, arguments, life)
     except OSError as error:
         raise NotServingError("context-failed", error.strerror or str(error)) from error
+    if not lifecycle.begin(context):
+        raise NotServingError("context-failed", "the callback refused LWS_CALLBACK_PROTOCOL_INIT")
+    return server
 
 
 def _open_stdio() -> None:
@@ -195,6 +198,7 @@ class _Server:
         if lib.lws_connections(context._c):
             lib.lws_abort_all(context._c)
             context._round(0)
+        lifecycle.end(context)
         if os.getppid() != self.parent:
             log.event(logging.WARNING, "parent-died", pid=os.getpid(), parent=self.parent)
         log.report_suppressed(final=True)
@@ -216,13 +220,13 @@ class _Server:
         if context._foreign:
             _leave(self.status)  # a copy that a callback forked: it serves nothing
 
-    def _parent_left(self) -> None:
+    def _parent_left(self, _events: int) -> None:
         """The life pipe has no writer any more: the parent has closed it, or has died."""
         self.context._watch(self.life, 0, WATCH_LIFE, self._parent_left)
         self.cause = "the life pipe is closed"
         self.requests += 1
 
-    def _signalled(self) -> None:
+    def _signalled(self, _events: int) -> None:
         with contextlib.suppress(BlockingIOError):
             while os.read(self.wakeup, 512):
                 pass

@@ -48,6 +48,11 @@ class Request:
         return bool(self._request.kind == lib.LWS_METHOD_HEAD)
 
     @property
+    def version(self) -> int:
+        """What it asks for: enum lws_version."""
+        return int(self._request.version)
+
+    @property
     def keep_alive(self) -> bool:
         """Whether the connection may be used again, as far as the request says."""
         return bool(self._request.keep_alive)

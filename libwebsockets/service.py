@@ -7,7 +7,7 @@ import os
 from socket import socket
 from typing import TYPE_CHECKING
 
-from . import listener, log, privileges
+from . import lifecycle, listener, log, privileges
 from .arguments import Arguments, Callback, check_arguments
 from .context import libwebsocket_context
 from .options import Options
@@ -79,7 +79,16 @@ def libwebsocket_create_context(
         log.event(logging.ERROR, "privileges-failed", cause=str(error))
         listener.close_all(listeners)
         return None
-    return make_context(arguments, listeners)
+    context = make_context(arguments, listeners)
+    if context is None or lifecycle.begin(context):
+        return context
+    context._close_down()
+    if context._interrupt is not None:
+        raise context._interrupt
+    log.event(
+        logging.ERROR, "context-failed", cause="the callback refused LWS_CALLBACK_PROTOCOL_INIT"
+    )
+    return None
 
 
 def libwebsocket_service(context: libwebsocket_context, timeout_ms: int) -> int:

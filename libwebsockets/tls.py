@@ -101,6 +101,8 @@ class SecureConnections:
                 read += 1
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:
+            ended = True
         except ssl.SSLError as error:
             failure = error
         if total or ended:

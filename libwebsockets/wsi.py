@@ -17,24 +17,29 @@ if TYPE_CHECKING:
 __all__ = [
     "libwebsocket",
     "libwebsocket_close_reason",
+    "libwebsocket_get_close_code",
+    "libwebsocket_get_context",
     "libwebsocket_get_uri",
     "libwebsocket_write",
 ]
 
 NO_SLOT: int = lib.LWS_NO_SLOT
 HTTP = int(LWS_WRITE_HTTP)
+PROTOCOLS = frozenset({0, 1, 2, 3, 5, 6, 0x40, 0x41, 0x43})
 ERROR_FULL: int = lib.LWS_ERROR_FULL
 ERROR_STATE: int = lib.LWS_ERROR_STATE
 ERROR_UTF8: int = lib.LWS_ERROR_UTF8
 ERROR_CLOSED: int = lib.LWS_ERROR_CLOSED
+ERROR_DEFLATE: int = lib.LWS_ERROR_DEFLATE
 
 CAUSES = {
     ERROR_CLOSED: "the connection is closed or closing",
     ERROR_FULL: "max_send_buffer would be exceeded",
     ERROR_UTF8: "the text is not UTF-8",
-    lib.LWS_ERROR_BINARY76: "hixie-76 has no binary messages",
-    ERROR_STATE: "not now: HTTP bytes on a WebSocket, or the reverse, or no request to answer",
-    lib.LWS_ERROR_ARGUMENT: "an argument that the core refuses",
+    lib.LWS_ERROR_BINARY76: "hixie-76 has whole text messages and nothing else",
+    ERROR_STATE: "not now: HTTP bytes on a WebSocket, or the reverse, or no request to answer, "
+    "or a fragment of no message, or a message inside another one",
+    lib.LWS_ERROR_ARGUMENT: "an argument that the core refuses: a ping or pong over 125 bytes, say",
     lib.LWS_ERROR_MEMORY: "out of memory",
     lib.LWS_ERROR_THREAD: "called from a thread that does not own the context",
     lib.LWS_ERROR_PROCESS: "called from a forked copy of the process that owns the context",
@@ -72,9 +77,15 @@ class libwebsocket:
 
     def __repr__(self) -> str:
         if self._slot == NO_SLOT:
-            return "<libwebsocket closed>"
+            return f"<{type(self).__name__} closed>"
         version = VERSIONS.get(lib.lws_version(self._context._c, self._slot), "unknown version")
         return f"<libwebsocket {peer_name(self)} {version}>"
+
+
+class own_handle(libwebsocket):
+    """What the callback is given for an event of no connection; inert from the start."""
+
+    __slots__ = ()
 
 
 def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> int:
@@ -91,7 +102,10 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
         no room and are copied, which is slower.
     :param len: bytes of the payload; for a str characters, sent as UTF-8. It may be 0.
     :param protocol: LWS_WRITE_TEXT, LWS_WRITE_BINARY, or LWS_WRITE_HTTP: as it is, no padding
-        needed.
+        needed. A message in fragments: one of the first two or-ed with LWS_WRITE_NO_FIN, then
+        LWS_WRITE_CONTINUATION | LWS_WRITE_NO_FIN for each fragment but the last, which is
+        LWS_WRITE_CONTINUATION; a text may be cut at any byte. LWS_WRITE_PING and LWS_WRITE_PONG,
+        at most 125 bytes, may stand between fragments.
     :returns: 0 if all of it is taken: sent, or queued until the peer reads. -1 if nothing of it
         will be sent, with one line in the log: the connection is closed or closing,
         ``max_send_buffer`` would be exceeded, the text is not UTF-8, binary on hixie-76, no
@@ -99,9 +113,12 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
         Never half a message.
     :raises TypeError: for arguments of wrong types.
     :raises ValueError: with the number that is wrong, and nothing written: a negative len or one
-        beyond the buffer, a protocol that is none of the three, padding that Python can see to be
+        beyond the buffer, a protocol that is none of those, padding that Python can see to be
         missing. Of bare pointers (ctypes and cffi pointers) it cannot see the bounds: as in C, the
         room is the caller's duty.
+
+    Where permessage-deflate was agreed (option ``deflate``), a whole message of at least
+    ``deflate_threshold`` bytes is compressed into other memory; buf is only read then.
 
     Frames: RFC 6455, section 5; draft-ietf-hybi-thewebsocketprotocol-00, section 5.3.
     """
@@ -131,7 +148,15 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
             return _write_any(wsi, buf, len, protocol)
     except (AttributeError, OverflowError):
         return _write_any(wsi, buf, len, protocol)
-    return 0 if result == 0 else _write_refused(wsi, len, protocol, result)
+    return 0 if result == 0 else _write_else(wsi, buf, len, protocol, result)
+
+
+def _write_else(wsi: libwebsocket, buf: Any, length: int, protocol: int, result: int) -> int:
+    """What the core did not take as it is: a message that must be compressed, or never."""
+    if result == ERROR_DEFLATE:
+        payload = find_payload(buf, length, padded=False)
+        result = wsi._context._deflation.write(wsi._slot, payload, protocol)
+    return 0 if result == 0 else _write_refused(wsi, length, protocol, result)
 
 
 def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
@@ -139,8 +164,7 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
     _check_wsi(wsi)
     length = _index("len", length)
     protocol = _index("protocol", protocol)
-    if not 0 <= protocol <= HTTP:
-        raise ValueError(f"protocol must be 0, 1 or 2, not {protocol}")
+    _check_protocol(protocol)
     context = wsi._context
     try:
         payload = find_payload(buf, length, padded=protocol != HTTP)
@@ -170,6 +194,8 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
         result = _write_copy(context._c, wsi._slot, memory, payload.length, protocol)
     else:
         result = _write(context._c, wsi._slot, payload.address, payload.length, protocol)
+    if result == ERROR_DEFLATE:
+        result = context._deflation.write(wsi._slot, payload, protocol)
     if result != 0:
         return _write_refused(wsi, payload.length, protocol, result)
     if reply is not None and protocol == HTTP:
@@ -177,6 +203,14 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
     if not context._dispatching:
         lib.lws_flush(context._c)
     return 0
+
+
+def _check_protocol(protocol: int) -> None:
+    if protocol not in PROTOCOLS:
+        raise ValueError(
+            "protocol must be 0, 1, 2, 3, 5 or 6, for 0, 1 and 3 perhaps or-ed with 0x40, not "
+            f"{protocol}"
+        )
 
 
 def _state(wsi: libwebsocket) -> int:
@@ -189,8 +223,7 @@ def _state(wsi: libwebsocket) -> int:
 
 def _write_refused(wsi: libwebsocket, length: int, protocol: int, error: int) -> int:
     """Logs why a write returns -1."""
-    if error == lib.LWS_ERROR_ARGUMENT and not 0 <= protocol <= HTTP:
-        raise ValueError(f"protocol must be 0, 1 or 2, not {protocol}")
+    _check_protocol(protocol)
     word = "send-overflow" if error == ERROR_FULL else "write-refused"
     level = logging.INFO if error == ERROR_CLOSED else logging.WARNING
     return refuse(wsi, level, word, error, length=length)
@@ -202,8 +235,10 @@ def libwebsocket_get_uri(wsi: libwebsocket) -> str | None:
     Of the request that the callback is answering, or of the one that opened the session (the
     request target of RFC 9112, section 3.2, without scheme and authority). The str is a copy.
 
-    Returns None, with a line in the log, on an inert handle, without a request, from another thread
-    and in a forked copy. Raises TypeError if wsi is no ``libwebsocket``.
+    Empty on what the callback is given for an event of no connection
+    (LWS_CALLBACK_PROTOCOL_INIT). Returns None, with a line in the log, on an inert handle,
+    without a request, from another thread and in a forked copy. Raises TypeError if wsi is no
+    ``libwebsocket``.
     """
     _check_wsi(wsi)
     if wsi._slot != NO_SLOT:
@@ -213,6 +248,8 @@ def libwebsocket_get_uri(wsi: libwebsocket) -> str | None:
             # The core takes only ASCII in a target.
             return bytes(ffi.buffer(uri, length[0])).decode("latin-1")
         refuse(wsi, logging.WARNING, "uri-refused", _state(wsi))
+    elif isinstance(wsi, own_handle):
+        return ""  # a callback of 2010 compares it before it looks at the reason
     else:
         refuse(wsi, logging.INFO, "uri-refused", ERROR_CLOSED)
     return None
@@ -257,6 +294,33 @@ def libwebsocket_close_reason(
     if not wsi._context._dispatching:
         lib.lws_flush(wsi._context._c)
     return 0
+
+
+def libwebsocket_get_close_code(wsi: libwebsocket) -> int:
+    """How an established connection has ended: the code of the peer's Close frame.
+
+    In LWS_CALLBACK_CLOSED, where ``in_`` is the peer's reason, and on the handle ever after. 1005:
+    its Close had none, or it was hixie-76's ``ff 00``; 1006: there was no Close (RFC 6455, section
+    7.1.5). -1, with a line in the log: it has not ended, or was never established. Raises TypeError
+    if wsi is no ``libwebsocket``.
+    """
+    _check_wsi(wsi)
+    if wsi.close_code is None:
+        cause = "the connection has not ended, or was never established"
+        log.event(logging.INFO, "close-code-refused", peer_name(wsi), cause=cause)
+        return -1
+    return wsi.close_code
+
+
+def libwebsocket_get_context(wsi: libwebsocket) -> libwebsocket_context:
+    """The context that a connection belongs to, or belonged to.
+
+    What LWS_CALLBACK_PROTOCOL_INIT and the other events of no connection are given leads to it
+    too: it is how a callback in the server process comes by it. Raises TypeError if wsi is no
+    ``libwebsocket``.
+    """
+    _check_wsi(wsi)
+    return wsi._context
 
 
 def refuse(wsi: libwebsocket, level: int, word: str, error: int, **fields: log.Value | None) -> int:

@@ -30,6 +30,8 @@ from libwebsockets import (
     libwebsockets_serve_http_file,
 )
 
+from .certificate import NoCertificateError, self_signed
+
 HERE = Path(__file__).resolve().parent
 RESET = b"reset\n"
 
@@ -101,16 +103,24 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", help="address to listen on; without it all, IPv4 and IPv6")
     parser.add_argument("--uid", type=int, default=-1, help="user to become, -1: none")
     parser.add_argument("--gid", type=int, default=-1, help="group to become, -1: none")
-    return parser.parse_args(argv)
+    parser.add_argument("--ssl", action="store_true", help="https and wss in place of http and ws")
+    parser.add_argument("--cert", help="with --ssl: PEM file with the certificate and its chain")
+    parser.add_argument("--key", help="with --ssl: PEM file with its key")
+    options = parser.parse_args(argv)
+    if (options.cert is None) != (options.key is None):
+        parser.error("--cert and --key go together")
+    if options.cert is not None and not options.ssl:
+        parser.error("--cert and --key are for --ssl")
+    return options
 
 
-def address(host: str | None, port: int) -> str:
+def address(host: str | None, port: int, ssl: bool) -> str:
     """The URL to open in a browser."""
     if host in (None, "", "0.0.0.0", "::"):
         host = "localhost"
     elif ":" in host:
         host = f"[{host}]"
-    return f"http://{host}:{port}/"
+    return f"http{'s' if ssl else ''}://{host}:{port}/"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,14 +128,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cert, key = options.cert, options.key
     try:
+        if options.ssl and cert is None:
+            cert, key = self_signed(options.host)
         server = libwebsocket_create_server(
             options.port,
             callback,
             options.protocol,
             ctypes.sizeof(Session),
-            None,
-            None,
+            cert,
+            key,
             options.gid,
             options.uid,
             host=options.host,
@@ -133,11 +146,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if server < 0:
             return 1
         with server:
-            print(
-                f"Open {address(options.host, server.port)} in a browser; Ctrl-C ends.", flush=True
-            )
+            url = address(options.host, server.port, options.ssl)
+            print(f"Open {url} in a browser; Ctrl-C ends.", flush=True)
             return 0 if server.wait() == 0 else 1
-    except ValueError as error:
+    except (ValueError, NoCertificateError) as error:
         print(f"libwebsockets.testserver: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -44,12 +44,17 @@ def serve_until(
 
 @contextmanager
 def context_of(
-    callback: Callable[..., Any], user_area_size: int = 0, protocol: int = 76, **options: Any
+    callback: Callable[..., Any],
+    user_area_size: int = 0,
+    protocol: int = 76,
+    certificate: str | None = None,
+    key: str | None = None,
+    **options: Any,
 ) -> Iterator[libwebsocket_context]:
     """A context on a free port of the loopback address."""
     options = {"host": "127.0.0.1", "send_interval": 0, **options}
     context = libwebsocket_create_context(
-        0, callback, protocol, user_area_size, None, None, -1, -1, **options
+        0, callback, protocol, user_area_size, certificate, key, -1, -1, **options
     )
     assert context is not None
     try:

@@ -350,7 +350,7 @@ def test_wrong_types(session: Any, make: Any, length: Any, protocol: Any) -> Non
 
 
 @pytest.mark.parametrize("make", [of_bytearray, of_own_buffer, of_bytes])
-@pytest.mark.parametrize("protocol", [-1, 3, 0x40, 2**31, 2**70])
+@pytest.mark.parametrize("protocol", [-1, 4, 7, 0x42, 0x45, 0x80, 2**31, 2**70])
 def test_wrong_protocols(session: Any, make: Any, protocol: int) -> None:
     error = refused(session, lambda wsi: libwebsocket_write(wsi, make(), 1, protocol))
     assert isinstance(error, ValueError), error

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import esprima  # type: ignore[import-untyped]
 import pytest
 from conformance.running import SECONDS, TheTestServer
+from support.certificates import make
 from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -36,7 +38,7 @@ def opened(server: TheTestServer) -> ClientConnection:
     return connect(f"ws://127.0.0.1:{server.port}/", compression=None, open_timeout=SECONDS)
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
+def run(*options: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     """The test server, for options with which it ends by itself."""
     return subprocess.run(
         [sys.executable, "-m", "libwebsockets.testserver", *options],
@@ -44,6 +46,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=SECONDS,
         cwd="/",
+        env={**os.environ, "PATH": path or os.environ["PATH"]},
         check=False,
     )
 
@@ -120,6 +123,52 @@ class TestCommandLine:
             assert re.search(r"^Gid:(\t65534){4}$", status, re.MULTILINE)
             with opened(server) as connection:
                 assert connection.recv(SECONDS) == "0"
+
+
+class TestSsl:
+    def fetch(self, url: str, trusted: Path | None) -> bytes:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if trusted is None:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        else:
+            context.load_verify_locations(trusted)
+        with urllib.request.urlopen(url, timeout=SECONDS, context=context) as reply:
+            body: bytes = reply.read()
+            return body
+
+    def test_files(self, tmp_path: Path) -> None:
+        pair = make(tmp_path)
+        files = ("--cert", str(pair.certificate), "--key", str(pair.key))
+        with TheTestServer("--ssl", *files) as server:
+            assert b"<html" in self.fetch(server.url, pair.certificate)
+
+    def test_self_signed_certificate_is_made(self) -> None:
+        with TheTestServer("--ssl", "--host", "127.0.0.1") as server:
+            assert server.url == f"https://127.0.0.1:{server.port}/"
+            assert b"<html" in self.fetch(server.url, None)
+            # In memory only: nothing of it is left open in the server or lies anywhere.
+            der = ssl.get_server_certificate(("127.0.0.1", server.port))
+            assert der.startswith("-----BEGIN CERTIFICATE-----")
+
+    def test_without_openssl_it_says_what_is_missing(self) -> None:
+        done = run("--ssl", path="/nonexistent")
+        assert done.returncode == 1
+        assert "openssl" in done.stderr and "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize(
+        "options",
+        [("--ssl", "--cert", "x"), ("--ssl", "--key", "x"), ("--cert", "x", "--key", "y")],
+    )
+    def test_options_that_do_not_go_together(self, options: tuple[str, ...]) -> None:
+        done = run(*options)
+        assert done.returncode == 2
+        assert "--cert and --key" in done.stderr
+
+    def test_bad_file(self) -> None:
+        done = run("--ssl", "--cert", "/nonexistent", "--key", "/nonexistent")
+        assert done.returncode == 1
+        assert "tls-config file=/nonexistent" in done.stderr
 
 
 class TestEnd:

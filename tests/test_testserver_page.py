@@ -163,6 +163,28 @@ def test_page_in_chromium(driver: webdriver.Chrome, server: TheTestServer, artif
     assert page.console() == []
 
 
+def test_page_over_https(tmp_path: Path, driver: webdriver.Chrome, artifacts: Path) -> None:
+    # A certificate of its own, which nobody has signed: the browser is told to take it.
+    driver.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": True})
+    with TheTestServer("--ssl") as server:
+        assert server.url.startswith("https://localhost:")
+        page = Page(driver, server.url)
+        page.wait_state("Connected")
+        page.wait_count(lambda n: n >= 10)
+        box = driver.find_element(By.ID, "text")
+        box.send_keys("over wss")
+        page.click("send")
+        page.wait(lambda: "over wss" in page.text("echoes"), "the echo")
+        assert driver.execute_script("return location.protocol + window.isSecureContext")
+        driver.save_screenshot(str(artifacts / "testserver-page-https.png"))
+        page.click("close")
+        page.wait_state(r"Closed( \(100[05]\))?")
+        page.click("reconnect")
+        page.wait_count(lambda n: n >= 3)
+    page.wait_state(r"Closed \(1001\)")
+    assert page.console() == []
+
+
 def test_server_that_goes_away(driver: webdriver.Chrome) -> None:
     with TheTestServer() as server:
         page = Page(driver, server.url)

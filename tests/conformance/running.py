@@ -122,7 +122,7 @@ class TheTestServer(Program):
         super().__init__(
             [sys.executable, "-m", "libwebsockets.testserver", "--port", "0", *options]
         )
-        self.url = self.out.wait(r"http://\S+/").group()
+        self.url = self.out.wait(r"https?://\S+/").group()
         self.port = int(self.url.rstrip("/").rpartition(":")[2])
 
     def __enter__(self) -> TheTestServer:

@@ -24,7 +24,7 @@ static void note_write(struct peer *peer, int result, int protocol, const uint8_
     unsigned first = (protocol & LWS_WRITE_NO_FIN ? 0u : 0x80u) |
                      (protocol & LWS_WRITE_COMPRESSED ? 0x40u : 0u) | opcodes[kind];
 
-    REQUIRE(result <= 0 && result >= LWS_ERROR_CLOSE_CODE);
+    REQUIRE(result <= 0 && result >= LWS_ERROR_DEFLATE);
     REQUIRE(result != LWS_ERROR_THREAD && result != LWS_ERROR_PROCESS);
     if (result != 0)
         return;

@@ -251,9 +251,12 @@ def test_PV_08_crash_leaves_no_core(serve: Serve, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     work.chmod(0o777)
-    server = serve("hostile", uid=TARGET, gid=TARGET, popen={"cwd": work}, **FAST)
-    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    resource.prlimit(server.pid, resource.RLIMIT_CORE, unlimited)
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))  # the server inherits it
+    try:
+        server = serve("hostile", uid=TARGET, gid=TARGET, popen={"cwd": work}, **FAST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
     # what is not dumpable belongs to root in /proc, whoever runs it
     assert os.stat(f"/proc/{server.pid}/mem").st_uid == 0
     client = server.connect().open("/command")

@@ -351,7 +351,8 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, sig
 bystander = subprocess.Popen(["sleep", "60"])
 
 def leaves(wsi, reason, user, in_, length):
-    raise SystemExit(0)
+    if reason == LWS_CALLBACK_HTTP:
+        raise SystemExit(0)
 
 # it ends by itself, by an error at the start, by a kill, by its parent
 server = create(callback=leaves)

@@ -14,6 +14,7 @@ import os
 import random
 import re
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterable
@@ -216,6 +217,7 @@ class Client:
     host: str = "127.0.0.1"
     timeout: float = 5.0
     rcvbuf: int | None = None
+    tls: ssl.SSLContext | None = None
     buffer: bytearray = field(default_factory=bytearray)
     ended: str = ""  # "eof" or "reset"
     send_failed: bool = False
@@ -228,6 +230,8 @@ class Client:
         self.sock.settimeout(self.timeout)
         self.sock.connect((self.host, self.port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls is not None:
+            self.sock = self.tls.wrap_socket(self.sock, server_hostname="localhost")
 
     def __enter__(self) -> Client:
         return self
@@ -251,14 +255,15 @@ class Client:
         """Sends all; a server that has closed already is noted, as the reply says what happened."""
         try:
             self.sock.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             self.send_failed = True
         return self
 
     def fin(self) -> Client:
         """Half-closes: the server reads EOF."""
         with contextlib.suppress(OSError):  # the server may have reset it already
-            self.sock.shutdown(socket.SHUT_WR)
+            # Not SSLSocket's own, which would forget the keys: the server may still have something.
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
         return self
 
     def reset(self) -> None:

@@ -34,9 +34,9 @@ class Canary:
     Time that the server or this thread waited for a CPU does not count: other programs took it.
     """
 
-    def __init__(self, port: int, pid: int, fields: Sequence[Field]) -> None:
-        self.pid = pid
-        self.client = Client(port, timeout=10).open("/quiet", *fields)
+    def __init__(self, server: Server, fields: Sequence[Field]) -> None:
+        self.pid = server.pid
+        self.client = server.connect(timeout=10).open("/quiet", *fields)
         self.worst = 0.0
         self.count = 0
         self.error: Exception | None = None
@@ -79,8 +79,8 @@ class Row:
         self._clients: list[Client] = []
         self._fields = fields
         self._syncs = 0
-        self._beat = Client(server.port).open("/quiet", *fields)
-        self.canary = Canary(server.port, server.pid, fields)
+        self._beat = server.connect().open("/quiet", *fields)
+        self.canary = Canary(server, fields)
         self._warm()
         self.descriptors = len(descriptors(self.pid))
         self.memory = resident(self.pid)

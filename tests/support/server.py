@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from .certificates import Pair, localhost
 from .raw import Client, wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +36,9 @@ FAST: dict[str, Any] = {
 PRELOAD = os.environ.get("LWS_TEST_PRELOAD", "")
 
 Record = dict[str, Any]
+
+# With LWS_TEST_TLS=1 every server of a run is encrypted, and so are its clients.
+TLS = os.environ.get("LWS_TEST_TLS") == "1"
 
 
 def sanitizer_environment(reports: Path) -> dict[str, str]:
@@ -118,8 +122,11 @@ class Server:
         env: dict[str, str] | None = None,
         expect_failure: bool = False,
         popen: dict[str, Any] | None = None,
+        tls: Pair | bool = TLS,
         **options: Any,
     ) -> None:
+        pair = localhost() if tls is True else tls or None
+        self.tls = pair.client() if pair and not expect_failure else None
         config = {
             "app": spec_of(app),
             "port": port,
@@ -127,6 +134,8 @@ class Server:
             "user_area_size": user_area_size,
             "uid": uid,
             "gid": gid,
+            "certificate": str(pair.certificate) if pair else None,
+            "key": str(pair.key) if pair else None,
             "options": options,
         }
         self.options = options
@@ -225,7 +234,7 @@ class Server:
         return self.logged(event)[0]
 
     def connect(self, **options: Any) -> Client:
-        return Client(self.port, **options)
+        return Client(self.port, **{"tls": self.tls, **options})
 
     def order(self, **command: Any) -> None:
         """Sends a command to the parent program."""

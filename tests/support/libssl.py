@@ -1,0 +1,84 @@
+"""A client that has what the interpreter's ssl does not offer: key updates and renegotiation.
+
+It calls the system's libssl through ctypes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import socket
+from typing import Any
+
+import pytest
+
+TLS1_2, TLS1_3 = 0x0303, 0x0304
+CTRL_SET_MIN, CTRL_SET_MAX = 123, 124
+
+
+def _load() -> Any:
+    found = ctypes.util.find_library("ssl")
+    if found is None:
+        pytest.skip("needs libssl: install the Debian package openssl")
+    library = ctypes.CDLL(found)
+    pointer = ctypes.c_void_p
+    for name, result, arguments in (
+        ("TLS_client_method", pointer, []),
+        ("SSL_CTX_new", pointer, [pointer]),
+        ("SSL_CTX_free", None, [pointer]),
+        ("SSL_CTX_ctrl", ctypes.c_long, [pointer, ctypes.c_int, ctypes.c_long, pointer]),
+        ("SSL_new", pointer, [pointer]),
+        ("SSL_free", None, [pointer]),
+        ("SSL_set_fd", ctypes.c_int, [pointer, ctypes.c_int]),
+        ("SSL_connect", ctypes.c_int, [pointer]),
+        ("SSL_do_handshake", ctypes.c_int, [pointer]),
+        ("SSL_key_update", ctypes.c_int, [pointer, ctypes.c_int]),
+        ("SSL_renegotiate", ctypes.c_int, [pointer]),
+        ("SSL_read", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
+        ("SSL_write", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
+    ):
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class LibsslClient:
+    """One connection, of one version. Calls block; they return what libssl returns."""
+
+    def __init__(self, port: int, version: int) -> None:
+        self.library = _load()
+        self.sock = socket.create_connection(("127.0.0.1", port), 5)
+        self.sock.setblocking(True)
+        self.context = self.library.SSL_CTX_new(self.library.TLS_client_method())
+        for which in (CTRL_SET_MIN, CTRL_SET_MAX):
+            assert self.library.SSL_CTX_ctrl(self.context, which, version, None) == 1
+        self.ssl = self.library.SSL_new(self.context)
+        self.library.SSL_set_fd(self.ssl, self.sock.fileno())
+        assert self.library.SSL_connect(self.ssl) == 1
+
+    def __enter__(self) -> LibsslClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.library.SSL_free(self.ssl)
+        self.library.SSL_CTX_free(self.context)
+        self.sock.close()
+
+    def write(self, data: bytes) -> int:
+        return int(self.library.SSL_write(self.ssl, data, len(data)))
+
+    def read(self, size: int = 65536) -> bytes:
+        """What one call brings; nothing at the end or after an error."""
+        room = ctypes.create_string_buffer(size)
+        got = self.library.SSL_read(self.ssl, room, size)
+        return room.raw[: max(got, 0)]
+
+    def key_update(self) -> bool:
+        """Sends a KeyUpdate record (RFC 8446, section 4.6.3)."""
+        assert self.library.SSL_key_update(self.ssl, 0) == 1
+        return bool(self.library.SSL_do_handshake(self.ssl) == 1)
+
+    def renegotiate(self) -> bool:
+        """Asks for a new handshake (RFC 5246, section 7.4.1.1); False if that is refused."""
+        assert self.library.SSL_renegotiate(self.ssl) == 1
+        return bool(self.library.SSL_do_handshake(self.ssl) == 1)
