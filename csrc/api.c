@@ -131,7 +131,7 @@ int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol
     const struct lws_request *request = &handed_request->request;
     const uint8_t *head = handed_request->head;
     struct lws_handshake_extra extra = {protocol, protocol_length, extensions, extensions_length,
-                                        wsi->secure};
+                                        wsi->secure || wsi->forwarded_secure};
 
     if (protocol_length > 4096 || extensions_length > 4096) {
         return LWS_ERROR_ARGUMENT;

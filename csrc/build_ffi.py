@@ -15,6 +15,7 @@ SOURCES = [
     "frame",
     "http",
     "handshake",
+    "proxy",
     # the service
     "api",
     "buffer",
@@ -22,6 +23,7 @@ SOURCES = [
     "frames",
     "listener",
     "output",
+    "peer",
     "queue",
     "receive",
     "secure",

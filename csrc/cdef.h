@@ -112,6 +112,8 @@ struct lws_options {
     uint32_t max_message;
     uint32_t max_send_buffer;
     uint32_t max_connections;
+    uint32_t max_connections_per_ip;
+    uint32_t proxy_protocol;
     uint32_t keepalive_requests;
     uint32_t handshake_timeout;
     uint32_t keepalive_timeout;
@@ -174,6 +176,17 @@ const uint8_t *lws_fields(struct lws_context *context, uint32_t slot, size_t *le
 int64_t lws_sent(struct lws_context *context, uint32_t slot);
 int lws_version(struct lws_context *context, uint32_t slot);
 int lws_peer(struct lws_context *context, uint32_t slot, char *text);
+struct lws_address {
+    uint8_t bytes[16];
+    uint16_t port;
+    uint16_t family;
+};
+
+ptrdiff_t lws_proxy_decode(const uint8_t *data, size_t len, struct lws_address *source);
+int lws_trust(struct lws_context *context, const uint8_t *address, unsigned prefix);
+bool lws_trusted(struct lws_context *context, uint32_t slot);
+int lws_set_peer(struct lws_context *context, uint32_t slot, const struct lws_address *peer,
+                 bool secure, struct lws_address *before);
 int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol,
                 size_t protocol_length, const char *extensions, size_t extensions_length,
                 bool compressed);

@@ -262,6 +262,7 @@ void lws_die(struct lws_context *context, struct libwebsocket *wsi, bool reset) 
         return;
     }
     lws_end(context, wsi, 1006, 0, 0);
+    lws_peer_uncount(context, wsi);
     lws_deadline_clear(context, wsi, 0);
     lws_deadline_clear(context, wsi, 1);
     lws_output_drop(context, wsi);

@@ -55,6 +55,8 @@ static const struct fault faults[LWS_FAULT_COUNT] = {
     [LWS_FAULT_ALLOC_FAILED] = {"alloc-failed", 500, 1011},
     [LWS_FAULT_FILE_TRUNCATED] = {"file-truncated", 0, 0},
     [LWS_FAULT_PING_TIMEOUT] = {"ping-timeout", 0, 1011},
+    [LWS_FAULT_CONN_LIMIT_IP] = {"conn-limit-ip", 503, 0},
+    [LWS_FAULT_PROXY_HEADER] = {"proxy-header", 0, 0},
     [LWS_FAULT_WS_INFLATE] = {"ws-inflate", 0, 1007},
     [LWS_FAULT_TLS_HANDSHAKE_TIMEOUT] = {"tls-handshake-timeout", 0, 0},
 };

@@ -105,7 +105,9 @@ enum lws_fault {
     LWS_FAULT_ALLOC_FAILED,
     LWS_FAULT_FILE_TRUNCATED,
     LWS_FAULT_PING_TIMEOUT,
-    LWS_FAULT_WS_INFLATE, /* compressed data that is none */
+    LWS_FAULT_CONN_LIMIT_IP,
+    LWS_FAULT_PROXY_HEADER, /* the PROXY protocol was due, and did not come */
+    LWS_FAULT_WS_INFLATE,   /* compressed data that is none */
     LWS_FAULT_TLS_HANDSHAKE_TIMEOUT,
     LWS_FAULT_COUNT
 };
@@ -441,6 +443,24 @@ size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, 
 /* The reason phrase of an HTTP status ("Not Found"), a static string; "Status" if unknown. */
 const char *lws_http_reason(int status);
 
+/* ---- proxy.c ------------------------------------------------------------------------------ */
+
+/* An address: its family (AF_INET, AF_INET6, AF_UNIX, 0: unknown), the port, 4 or 16 bytes. */
+struct lws_address {
+    uint8_t bytes[16]; /* in the order of the network */
+    uint16_t port;
+    uint16_t family;
+};
+
+/*
+ * Reads a header of the PROXY protocol, version 1 or 2, at the start of len bytes at data, which
+ * are only read. *source is the client's address; family 0 where the header names none (UNKNOWN,
+ * LOCAL, or no stream of a network): the address of the connection stands then. Returns the size of
+ * the header (at most 107 in version 1, 4096 in version 2); 0 if more bytes are needed; or
+ * -LWS_FAULT_PROXY_HEADER as soon as the bytes that are there can be none.
+ */
+ptrdiff_t lws_proxy_decode(const uint8_t *data, size_t len, struct lws_address *source);
+
 /* ---- The service -------------------------------------------------------------------------- */
 
 /*
@@ -474,8 +494,10 @@ struct lws_options {
     uint32_t max_message;     /* bytes of a message, over all its fragments */
     uint32_t max_send_buffer; /* bytes queued for a connection */
     uint32_t max_connections;
-    uint32_t keepalive_requests; /* requests on one connection */
-    uint32_t handshake_timeout;  /* this and all below: milliseconds */
+    uint32_t max_connections_per_ip; /* of an IPv4 address, of a /64 of IPv6; 0: no limit */
+    uint32_t proxy_protocol;         /* 1: connections of trusted peers begin with a PROXY header */
+    uint32_t keepalive_requests;     /* requests on one connection */
+    uint32_t handshake_timeout;      /* this and all below: milliseconds */
     uint32_t keepalive_timeout;
     uint32_t send_timeout;
     uint32_t close_timeout;
@@ -631,6 +653,23 @@ int lws_version(struct lws_context *context, uint32_t slot);
  */
 #define LWS_PEER_SIZE 64
 int lws_peer(struct lws_context *context, uint32_t slot, char text[LWS_PEER_SIZE]);
+
+/*
+ * Addresses whose word counts (lws_trusted, proxy_protocol), and which no limit is held against: a
+ * network of prefix bits, IPv4 as the IPv6 addresses ::ffff:0:0/96; Unix sockets are the address
+ * that is all zero. Returns 0 or an error.
+ */
+int lws_trust(struct lws_context *context, const uint8_t address[16], unsigned prefix);
+
+/* Whether the peer of a slot is one of those. */
+bool lws_trusted(struct lws_context *context, uint32_t slot);
+
+/*
+ * From now on the peer of a slot is another one, for which a proxy speaks; secure: it came to the
+ * proxy by TLS. *before is what the peer was. Returns 0 or an error.
+ */
+int lws_set_peer(struct lws_context *context, uint32_t slot, const struct lws_address *peer,
+                 bool secure, struct lws_address *before);
 
 /*
  * Answers the upgrade request of a slot with its 101: the connection is established. protocol and

@@ -1,11 +1,9 @@
 /* Descriptors that are no connections: listeners, from which connections come, and watched ones. */
 #include "private-libwebsockets.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -132,57 +130,15 @@ void lws_close_listeners(struct lws_context *context) {
 
 /* ---- accepting ------------------------------------------------------------------------------ */
 
-static void note_peer(struct libwebsocket *wsi, const struct sockaddr_storage *address) {
-    wsi->peer.family = address->ss_family;
-    if (address->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)address;
-
-        wsi->peer.port = ntohs(in->sin_port);
-        memcpy(wsi->peer.bytes, &in->sin_addr, 4);
-    } else if (address->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in = (const void *)address;
-
-        wsi->peer.port = ntohs(in->sin6_port);
-        memcpy(wsi->peer.bytes, &in->sin6_addr, 16);
-    }
-}
-
-int lws_peer(struct lws_context *context, uint32_t slot, char text[LWS_PEER_SIZE]) {
-    char address[INET6_ADDRSTRLEN] = "-";
-    const struct lws_address *peer;
-
-    if (lws_foreign(context) || slot >= context->slots) {
-        return snprintf(text, LWS_PEER_SIZE, "-");
-    }
-    peer = &lws_at(context, slot)->peer;
-    if (peer->family == AF_INET) {
-        inet_ntop(AF_INET, peer->bytes, address, sizeof address);
-        return snprintf(text, LWS_PEER_SIZE, "%s:%u", address, peer->port);
-    }
-    if (peer->family == AF_INET6) {
-        static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
-        if (memcmp(peer->bytes, mapped, sizeof mapped) == 0) {
-            inet_ntop(AF_INET, peer->bytes + 12, address, sizeof address);
-            return snprintf(text, LWS_PEER_SIZE, "%s:%u", address, peer->port);
-        }
-        inet_ntop(AF_INET6, peer->bytes, address, sizeof address);
-        return snprintf(text, LWS_PEER_SIZE, "[%s]:%u", address, peer->port);
-    }
-    return snprintf(text, LWS_PEER_SIZE, "%s", peer->family == AF_UNIX ? "unix" : "-");
-}
-
-/* Over max_connections: told so if the first write can take it, but not in TLS, then closed. */
-static void turn_away(struct lws_context *context, int fd, bool secure) {
+/* One connection too many: told so if the first write can take it, but not in TLS. */
+static void turn_away(int fd, bool secure) {
     char text[512];
     size_t size = lws_http_refusal(503, true, false, text, sizeof text);
 
-    lws_report(context, LWS_NO_SLOT, LWS_FAULT_CONN_LIMIT);
     if (!secure) {
         (void)!send(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     shutdown(fd, SHUT_WR);
-    close(fd);
 }
 
 static void add_connection(struct lws_context *context, int fd,
@@ -195,7 +151,15 @@ static void add_connection(struct lws_context *context, int fd,
         return;
     }
     wsi->secure = secure;
-    note_peer(wsi, address);
+    lws_peer_note(&wsi->peer, address);
+    if (lws_peer_is_trusted(context, &wsi->peer)) {
+        wsi->proxy_due = context->options.proxy_protocol != 0;
+    } else if (!lws_peer_count(context, wsi)) {
+        lws_report(context, wsi->slot, LWS_FAULT_CONN_LIMIT_IP);
+        turn_away(fd, secure);
+        lws_die(context, wsi, false);
+        return;
+    }
 
     struct epoll_event event = {
         .events = EPOLLIN,
@@ -234,7 +198,9 @@ static void accept_connections(struct lws_context *context, const struct lws_wat
             return;
         }
         if (context->live >= context->options.max_connections) {
-            turn_away(context, fd, listener->secure);
+            lws_report(context, LWS_NO_SLOT, LWS_FAULT_CONN_LIMIT);
+            turn_away(fd, listener->secure);
+            close(fd);
         } else {
             add_connection(context, fd, &address, listener->secure);
         }

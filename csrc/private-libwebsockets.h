@@ -101,11 +101,17 @@ struct lws_opening {
     uint8_t bytes[];
 };
 
-/* An address in the least room: the family, the port, and 4 or 16 bytes. */
-struct lws_address {
+/* A network of addresses; IPv4 is mapped into IPv6. */
+struct lws_network {
     uint8_t bytes[16];
-    uint16_t port;
-    uint16_t family;
+    uint8_t prefix;
+};
+
+/* How many connections each address has: a table that peer.c looks after. */
+struct lws_counts {
+    struct lws_count *places;
+    uint32_t size, used;
+    uint64_t seed;
 };
 
 struct libwebsocket {
@@ -122,18 +128,21 @@ struct libwebsocket {
     uint8_t session : 1; /* established: CLOSED is owed */
     uint8_t keep : 1;    /* the connection stays open after this reply */
     uint8_t secure : 1;
-    uint8_t pending : 1;    /* in the list of those with undecoded input */
-    uint8_t flushing : 1;   /* in the list of those with gathered output */
-    uint8_t skipping : 1;   /* the present frame is read and dropped */
-    uint8_t in_frame : 1;   /* frame_left bytes of a frame are still to come */
-    uint8_t in_fin : 1;     /* that frame ends its message */
-    uint8_t late : 1;       /* in the list of those whose end is to be reported */
-    uint8_t head_only : 1;  /* the request was HEAD */
-    uint8_t deflate : 1;    /* permessage-deflate was agreed */
-    uint8_t compressed : 1; /* the message begun is compressed */
-    uint8_t pieced : 1;     /* a piece of the message begun was handed over */
-    uint8_t out_open : 1;   /* a fragmented message of ours is open */
-    uint8_t out_text : 1;   /* and it is text */
+    uint8_t forwarded_secure : 1; /* a trusted proxy says that its client came by TLS */
+    uint8_t proxy_due : 1;        /* a PROXY header comes before all else */
+    uint8_t counted : 1;          /* in the table of addresses, as counted_as */
+    uint8_t pending : 1;          /* in the list of those with undecoded input */
+    uint8_t flushing : 1;         /* in the list of those with gathered output */
+    uint8_t skipping : 1;         /* the present frame is read and dropped */
+    uint8_t in_frame : 1;         /* frame_left bytes of a frame are still to come */
+    uint8_t in_fin : 1;           /* that frame ends its message */
+    uint8_t late : 1;             /* in the list of those whose end is to be reported */
+    uint8_t head_only : 1;        /* the request was HEAD */
+    uint8_t deflate : 1;          /* permessage-deflate was agreed */
+    uint8_t compressed : 1;       /* the message begun is compressed */
+    uint8_t pieced : 1;           /* a piece of the message begun was handed over */
+    uint8_t out_open : 1;         /* a fragmented message of ours is open */
+    uint8_t out_text : 1;         /* and it is text */
     uint8_t want_writable : 1;
     uint8_t writing : 1; /* in the list of those to be told that they are writable */
     uint8_t rx_off : 1;  /* the application does not want to read */
@@ -179,6 +188,7 @@ struct libwebsocket {
     uint32_t latency;   /* microseconds, the last measured + 1, 0: none */
     uint64_t ping_sent; /* microseconds */
     struct lws_address peer;
+    uint8_t counted_as[16];
 };
 
 struct lws_list {
@@ -262,6 +272,10 @@ struct lws_context {
     uint32_t ready_count, ready_next;
 
     struct lws_watched watched[LWS_WATCHES];
+
+    struct lws_network *trusted;
+    uint32_t trusted_count;
+    struct lws_counts counts;
 };
 
 /* ---- connection.c: slots, ends, the functions by which the application changes a state ---- */
@@ -518,6 +532,25 @@ void lws_serve_watched(struct lws_context *context, uint32_t index, uint32_t eve
 void lws_go_on_accepting(struct lws_context *context);
 
 void lws_close_listeners(struct lws_context *context);
+
+/* ---- peer.c --------------------------------------------------------------------------------- */
+
+struct sockaddr_storage;
+void lws_peer_note(struct lws_address *peer, const struct sockaddr_storage *address);
+bool lws_peer_is_trusted(const struct lws_context *context, const struct lws_address *peer);
+
+/* Counts a connection for its peer's address; false: over max_connections_per_ip. */
+bool lws_peer_count(struct lws_context *context, struct libwebsocket *wsi);
+void lws_peer_uncount(struct lws_context *context, struct libwebsocket *wsi);
+
+/*
+ * Takes the PROXY header that is due off the socket, and not a byte behind it. Returns whether what
+ * follows may be received now: the connection may be waiting for more, or be over.
+ */
+bool lws_receive_proxy(struct lws_context *context, struct libwebsocket *wsi);
+
+/* Frees what the context holds for all this. */
+void lws_peer_free_all(struct lws_context *context);
 
 /* ---- timer.c -------------------------------------------------------------------------------- */
 

@@ -378,6 +378,7 @@ int lws_secure_send(struct lws_context *context, uint32_t slot, const uint8_t *r
             return LWS_ERROR_CLOSED;
         }
         sent = sent < 0 ? 0 : sent;
+        wsi->sent += (uint64_t)sent;
     }
     if ((size_t)sent == length) {
         if (!behind) {

@@ -82,6 +82,7 @@ void lws_context_destroy(struct lws_context *context) {
     free_messages(context);
     lws_buffer_free_all(context);
     lws_close_listeners(context);
+    lws_peer_free_all(context);
     if (context->timer >= 0) {
         close(context->timer);
     }
@@ -212,6 +213,9 @@ static void serve_connection(struct lws_context *context, const struct epoll_eve
         return;
     }
     if (event->events & (EPOLLIN | EPOLLERR | EPOLLHUP) && !lws_blocked(wsi) && !wsi->pending) {
+        if (wsi->proxy_due && !lws_receive_proxy(context, wsi)) {
+            return;
+        }
         if (wsi->secure) {
             lws_receive_secure(context, wsi);
         } else {

@@ -112,7 +112,7 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
     switch (list) {
     case LWS_DEADLINE_HANDSHAKE:
         /* Silence gets silence; a request line begun gets the reason. */
-        if (lws_stashed(wsi)) {
+        if (lws_stashed(wsi) && !wsi->proxy_due) {
             lws_report(context, wsi->slot, LWS_FAULT_HANDSHAKE_TIMEOUT);
             lws_refuse_request(context, wsi, 408, false);
         } else {

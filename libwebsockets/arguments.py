@@ -66,7 +66,7 @@ def check_arguments(
         raise ValueError(f"user_area_size must be from 0 to {USER_AREA_MAX}, not {user_area_size}")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, not {type(callback).__name__}")
-    settings = settings_from_options(options)
+    settings = settings_from_options(options, port)
     try:
         privileges.check_ids(gid, uid)
     except privileges.PrivilegesError as error:
@@ -86,6 +86,9 @@ def check_arguments(
         )
     except certificates.CertificateError as error:
         log.event(logging.ERROR, "tls-config", file=error.file, cause=error.cause)
+        return None
+    if credentials is None and any(endpoint.secure for endpoint in settings.endpoints):
+        log.event(logging.ERROR, "tls-config", cause="listen says tls; there is no certificate")
         return None
     return Arguments(port, callback, protocol, user_area_size, gid, uid, settings, credentials)
 

@@ -9,7 +9,6 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from socket import socket
 from typing import Any
 
 from . import deflate, lifecycle, log
@@ -32,7 +31,9 @@ from .constants import (
     libwebsocket_callback_reasons,
 )
 from .core import create_core
-from .request import Reply, Request, check_request, log_refusal
+from .forwarded import client_of, set_peer
+from .listener import Listener, SocketFile
+from .request import Refusal, Reply, Request, check_request, log_refusal
 from .timers import Timers, run_timers
 from .tls import SecureConnections
 from .waking import Waker, awoken
@@ -92,6 +93,7 @@ class libwebsocket_context:
         "_destroy",
         "_dispatching",
         "_events",
+        "_files",
         "_foreign",
         "_handles",
         "_in",
@@ -152,6 +154,7 @@ class libwebsocket_context:
             )
         self._dispatching = False
         self._destroy = False
+        self._files: list[SocketFile] = []  # of Unix sockets, to be removed at the end
         self._foreign = False  # this is a forked copy
         _contexts.add(self)
         self._waker.attach(self)
@@ -306,7 +309,10 @@ class libwebsocket_context:
         elif kind <= BINARY_BUFFER:
             self._large(slot, offset, length)
         elif kind == REQUEST:
-            self._request(slot, offset)
+            if self._settings.proxies and lib.lws_trusted(self._c, slot):
+                self._forwarded(slot, offset)
+            else:
+                self._request(slot, offset)
         elif kind == CLOSED:
             self._closed(slot, code, offset, length)
         elif kind == GONE:
@@ -483,8 +489,7 @@ class libwebsocket_context:
             return  # the peer has reset the connection in this very round
         refusal, subprotocol = check_request(request, version, self._settings)
         if refusal is not None:
-            log_refusal(self._peer(slot), refusal)
-            lib.lws_refuse(self._c, slot, refusal.status, False)
+            self._refuse(slot, refusal)
             return
         wsi = self._handle(slot)
         reply = self._reply = Reply(wsi, request)
@@ -495,6 +500,21 @@ class libwebsocket_context:
                 self._upgrade(wsi, reply, subprotocol)
         finally:
             self._reply = None
+
+    def _forwarded(self, slot: int, version: int) -> None:
+        """A request by way of a trusted proxy, which may speak for others in the next one."""
+        client = client_of(Request(self._c, slot), self._settings.proxies)
+        if isinstance(client, Refusal):
+            self._refuse(slot, client)
+            return
+        before = None if client is None else set_peer(self._c, slot, client)
+        self._request(slot, version)
+        if before is not None and lib.lws_version(self._c, slot) == HTTP:
+            lib.lws_set_peer(self._c, slot, before, False, ffi.new("struct lws_address *"))
+
+    def _refuse(self, slot: int, refusal: Refusal) -> None:
+        log_refusal(self._peer(slot), refusal)
+        lib.lws_refuse(self._c, slot, refusal.status, False)
 
     def _handle(self, slot: int) -> libwebsocket:
         """The handle of a slot, made if there is none, with user memory of its own for the
@@ -588,10 +608,11 @@ class libwebsocket_context:
         if events:
             self._watched[number] = ready
 
-    def _listen(self, listeners: list[socket]) -> None:
+    def _listen(self, listeners: list[Listener]) -> None:
         """Hands listening sockets to the core, which closes them."""
         for listening in listeners:
-            error = lib.lws_listen(self._c, listening.fileno(), self._secure is not None)
+            secure = self._secure is not None if listening.secure is None else listening.secure
+            error = lib.lws_listen(self._c, listening.fileno(), secure)
             if error < 0:
                 raise OSError(-error, os.strerror(-error))
             listening.detach()
@@ -609,6 +630,8 @@ class libwebsocket_context:
                 make_inert(wsi)
         self._handles.clear()
         self._closing_handles.clear()
+        for made in self._files:
+            made.remove()
         lifecycle.end(self)
         self._watched.clear()
         self._waker.close()

@@ -7,6 +7,7 @@ from typing import Any
 
 from ._core import ffi, lib
 from .arena import Arena
+from .networks import trust
 from .options import Settings
 
 __all__ = ["create_core"]
@@ -25,10 +26,12 @@ def create_core(settings: Settings, protocol: int, arena: Arena) -> Any:
     options.head.head = limits["max_head"]
     options.oldest = protocol
     options.keep_headers = settings.keep_headers
+    options.proxy_protocol = settings.proxy_protocol
     for name in (
         "max_message",
         "max_send_buffer",
         "max_connections",
+        "max_connections_per_ip",
         "keepalive_requests",
         "handshake_timeout",
         "keepalive_timeout",
@@ -45,4 +48,5 @@ def create_core(settings: Settings, protocol: int, arena: Arena) -> Any:
     context = lib.lws_context_create(options, arena.pointer)
     if context == ffi.NULL:
         raise OSError(ffi.errno, os.strerror(ffi.errno))
+    trust(context, settings.proxies)
     return context

@@ -11,6 +11,8 @@ from typing import Any, TypedDict
 
 from . import negotiation
 from .deflate import load_engine
+from .endpoint import Endpoint, endpoint_of_host, endpoints_of_listen
+from .networks import Network, proxy_networks
 
 __all__ = ["DEFAULTS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 
@@ -27,6 +29,9 @@ class Options(TypedDict, total=False):
     """
 
     host: str | None  # address or name to listen on; None: all addresses, IPv4 and IPv6
+    listen: Iterable[str] | None  # further places to listen: see endpoint.py
+    trusted_proxies: Iterable[str] | None  # addresses and networks whose word on clients counts
+    proxy_protocol: bool  # connections of trusted_proxies begin with a PROXY header
     backlog: int
     origins: Iterable[str | None] | None  # None: any origin; None as an item: no Origin field
     hosts: Iterable[str] | None  # None: any Host; an item without a port is that host at any port
@@ -41,6 +46,7 @@ class Options(TypedDict, total=False):
     max_message: int
     max_send_buffer: int
     max_connections: int | None
+    max_connections_per_ip: int  # of an IPv4 address, of a /64 of IPv6; 0: no limit
     keepalive_requests: int
     handshake_timeout: float
     keepalive_timeout: float
@@ -87,6 +93,7 @@ LIMITS = {
     "max_message": Limit(2**20, 1, UINT32_HALF),  # close 1009
     "max_send_buffer": Limit(2**20, 1, UINT32_HALF),  # libwebsocket_write returns -1
     "max_connections": Limit(0, 1, 2**24),  # 503; the default is by RLIMIT_NOFILE
+    "max_connections_per_ip": Limit(0, 0, 2**24),  # 503
     "keepalive_requests": Limit(1000, 1, UINT32_HALF),
     "handshake_timeout": _seconds(10.0),  # from accept to a complete head
     "keepalive_timeout": _seconds(5.0),  # between two HTTP requests
@@ -107,6 +114,7 @@ LIMITS = {
 # Of the options that are no limits: all others are None.
 DEFAULTS: dict[str, Any] = {
     "keep_headers": True,
+    "proxy_protocol": False,
     "rx_fragments": False,  # messages are handed over in pieces
     "deflate": False,  # permessage-deflate is agreed to where a client offers it
     "deflate_context_takeover": True,  # compressed messages refer to earlier ones
@@ -118,7 +126,7 @@ DEFAULTS: dict[str, Any] = {
 class Settings:
     """Checked options. Limits are in the units of the core: bytes and milliseconds."""
 
-    host: str | None
+    endpoints: tuple[Endpoint, ...]
     ssl_context: ssl.SSLContext | None
     origins: frozenset[bytes | None] | None
     hosts: frozenset[tuple[bytes, int | None]] | None
@@ -128,6 +136,8 @@ class Settings:
     deflate_context_takeover: bool
     limits: dict[str, int]
     keep_headers: bool
+    proxies: tuple[Network, ...]
+    proxy_protocol: bool
 
     @property
     def shutdown_grace(self) -> float:
@@ -140,27 +150,28 @@ class Settings:
         return self.limits["callback_warn"] / 1000
 
 
-def settings_from_options(options: Options) -> Settings:
-    """Checks options and fills in the defaults.
+def settings_from_options(options: Options, port: int = 0) -> Settings:
+    """Checks options and fills in the defaults; port is the one of ``host``.
 
     Raises TypeError for an unknown name or a wrong type, ValueError for a value out of bounds, with
     the number that was wrong.
     """
     given: dict[str, Any] = dict(options)
-    host = given.pop("host", None)
-    if host is not None and not isinstance(host, str):
-        raise TypeError(f"host must be a str or None, not {type(host).__name__}")
-    if host is not None and "\0" in host:
-        raise ValueError("host must not hold a NUL")
+    endpoints = (
+        endpoint_of_host(given.pop("host", None), port),
+        *endpoints_of_listen(given.pop("listen", None)),
+    )
+    proxies = proxy_networks(given.pop("trusted_proxies", None))
+    proxy_protocol = _flag(given, "proxy_protocol")
+    if proxy_protocol and not proxies:
+        raise ValueError("proxy_protocol needs trusted_proxies, which has 0 of them")
     ssl_context = given.pop("ssl_context", None)
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an SSLContext, not {type(ssl_context).__name__}")
     origins = negotiation.origin_set(given.pop("origins", None))
     hosts = negotiation.host_set(given.pop("hosts", None))
     subprotocols = negotiation.subprotocol_list(given.pop("subprotocols", None))
-    keep_headers = given.pop("keep_headers", DEFAULTS["keep_headers"])
-    if not isinstance(keep_headers, bool):
-        raise TypeError(f"keep_headers must be a bool, not {type(keep_headers).__name__}")
+    keep_headers = _flag(given, "keep_headers")
     if given.get("max_connections", 0) is None:
         del given["max_connections"]
     limits = {}
@@ -179,7 +190,7 @@ def settings_from_options(options: Options) -> Settings:
     if given:
         raise TypeError(f"unknown option {min(given)!r}")
     return Settings(
-        host,
+        endpoints,
         ssl_context,
         origins,
         hosts,
@@ -189,6 +200,8 @@ def settings_from_options(options: Options) -> Settings:
         takeover,
         limits,
         keep_headers,
+        proxies,
+        proxy_protocol,
     )
 
 

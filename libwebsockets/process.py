@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 import traceback
-from socket import socket
 from types import FrameType
 from typing import NoReturn
 
@@ -19,6 +18,7 @@ from . import lifecycle, log, privileges, service
 from ._core import lib
 from .arguments import Arguments
 from .context import libwebsocket_context
+from .listener import Listener
 
 __all__ = ["READY", "run"]
 
@@ -41,7 +41,7 @@ class NotServingError(Exception):
         self.cause = cause
 
 
-def run(arguments: Arguments, listeners: list[socket], life: int, ready: int) -> NoReturn:
+def run(arguments: Arguments, listeners: list[Listener], life: int, ready: int) -> NoReturn:
     """The child's whole life; all signals are blocked at first. Leaves by os._exit.
 
     life is the read end of the life pipe; ready takes READY, or the reason for not serving.
@@ -75,7 +75,7 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _prepare(arguments: Arguments, listeners: list[socket], life: int, ready: int) -> _Server:
+def _prepare(arguments: Arguments, listeners: list[Listener], life: int, ready: int) -> _Server:
     # Objects of the parent that own descriptors must not be collected here: they would close
     # numbers that are connections by then.
     gc.freeze()

@@ -10,12 +10,12 @@ import signal
 import sys
 import time
 import warnings
-from socket import socket
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import listener, log, process
 from .arguments import Arguments, Callback, check_arguments
+from .listener import Listener, SocketFile
 from .options import Options
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class libwebsocket_server(int):
 
     pid: int
     port: int
+    _files: list[SocketFile]
     _grace: float
     _open: bool
     _status: int | None
@@ -51,6 +52,7 @@ class libwebsocket_server(int):
         self = super().__new__(cls, descriptor)
         self.pid = pid
         self.port = port
+        self._files = []  # of Unix sockets, to be removed at the end
         self._grace = grace
         self._open = descriptor >= 0
         self._status = None
@@ -112,6 +114,8 @@ class libwebsocket_server(int):
     def _reap(self) -> None:
         """Takes the status of the ended server."""
         _running.pop(self.pid, None)
+        for made in self._files:
+            made.remove()
         try:
             _, status = os.waitpid(self.pid, 0)
         except ChildProcessError:
@@ -160,7 +164,8 @@ def libwebsocket_create_server(
     write to; all others are closed in it, so the callback opens for itself what it needs. It never
     returns from here and leaves by ``os._exit``: no ``atexit`` function of the caller runs in it.
 
-    :param port: TCP port, 0 for any free one (``.port`` of the result tells which).
+    :param port: TCP port, 0 for any free one (``.port`` of the result tells which). It goes with
+        the option ``host``, and is not looked at where that names a place without ports.
     :param callback: called as ``callback(wsi, reason, user, in_, length)`` in the server process,
         and returns 0 or None to go on, any other int to close the connection once what was written
         has left. An exception is logged and closes that one connection (1011, or HTTP 500).
@@ -204,19 +209,21 @@ def libwebsocket_create_server(
         return libwebsocket_server(-1)
     _reap_ended()
     settings = arguments.settings
-    listeners = listener.open_listeners(arguments.port, settings.host, settings.limits["backlog"])
+    listeners = listener.open_listeners(settings.endpoints, settings.limits["backlog"])
     if listeners is None:
         return libwebsocket_server(-1)
     try:
         return _start(arguments, listeners)
     except OSError as error:
         log.event(logging.ERROR, "fork-failed", errno=error.errno, cause=error.strerror)
+        for made in listener.files_of(listeners):
+            made.remove()
         return libwebsocket_server(-1)
     finally:
         listener.close_all(listeners)
 
 
-def _start(arguments: Arguments, listeners: list[socket]) -> libwebsocket_server:
+def _start(arguments: Arguments, listeners: list[Listener]) -> libwebsocket_server:
     """Forks the server. Raises OSError if there can be no pipe or no process."""
     life_read, life_write = _pipe()
     try:
@@ -250,6 +257,7 @@ def _start(arguments: Arguments, listeners: list[socket]) -> libwebsocket_server
     server = libwebsocket_server(
         life_write, pid, listener.port_of(listeners), arguments.settings.shutdown_grace
     )
+    server._files = listener.files_of(listeners)
     try:
         report = _read_all(ready_read)
     except BaseException:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from socket import socket
 from typing import TYPE_CHECKING
 
 from . import lifecycle, listener, log, privileges
 from .arguments import Arguments, Callback, check_arguments
 from .context import libwebsocket_context
+from .listener import Listener
 from .options import Options
 from .wsi import CAUSES
 
@@ -23,14 +23,18 @@ __all__ = [
 ]
 
 
-def make_context(arguments: Arguments, listeners: list[socket]) -> libwebsocket_context | None:
+def make_context(arguments: Arguments, listeners: list[Listener]) -> libwebsocket_context | None:
     """A context on open listeners, which it takes over; None, with an ERROR line, if that fails."""
     port = listener.port_of(listeners)
     try:
         context = libwebsocket_context(arguments, port)
+        files = listener.files_of(listeners)
         context._listen(listeners)
+        context._files = files
     except OSError as error:
         log.event(logging.ERROR, "context-failed", errno=error.errno, cause=error.strerror)
+        for made in listener.files_of(listeners):
+            made.remove()
         listener.close_all(listeners)
         return None
     return context
@@ -70,13 +74,15 @@ def libwebsocket_create_context(
     if arguments is None:
         return None
     settings = arguments.settings
-    listeners = listener.open_listeners(port, settings.host, settings.limits["backlog"])
+    listeners = listener.open_listeners(settings.endpoints, settings.limits["backlog"])
     if listeners is None:
         return None
     try:
         privileges.drop(gid, uid)
     except privileges.PrivilegesError as error:
         log.event(logging.ERROR, "privileges-failed", cause=str(error))
+        for made in listener.files_of(listeners):
+            made.remove()
         listener.close_all(listeners)
         return None
     context = make_context(arguments, listeners)

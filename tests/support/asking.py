@@ -28,6 +28,7 @@ def look(wsi: Any) -> dict[str, Any]:
     fields = lws.libwebsocket_get_headers(wsi)
     twice = lws.libwebsocket_get_header(wsi, "X-TWICE")
     return {
+        "uri": lws.libwebsocket_get_uri(wsi),
         "fields": fields and [[name.decode("latin-1"), v.decode("latin-1")] for name, v in fields],
         "twice": twice and twice.decode("latin-1"),
         "missing": lws.libwebsocket_get_header(wsi, b"missing"),
