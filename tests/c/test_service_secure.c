@@ -182,6 +182,44 @@ static void test_reply(size_t window) {
     free(out);
 }
 
+/* Nothing but an empty part, and an upgrade that gives its room back: nothing is left behind. */
+static void test_empty(bool upgrade) {
+    struct fake_socket *peer = connect_secure(NULL), *other;
+    const char *head = upgrade ? served_handshake(13) : "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    uint32_t slot;
+
+    sends_records(peer, head, strlen(head), 1000);
+    served_round(0);
+    decrypt();
+    slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
+    if (upgrade)
+        CHECK(lws_upgrade(served.context, slot, "a\nb", 3, NULL, 0, false) == LWS_ERROR_ARGUMENT);
+    else
+        CHECK(served_say(slot, "", LWS_WRITE_HTTP) == 0);
+    CHECK(lws_reply_end(served.context, slot, true) == 0);
+    encrypt();
+    served_round(0);
+    /* What another one gathers then is not this one's. */
+    other = served_connect();
+    sends_records(other, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27, 100);
+    served_round(0);
+    decrypt();
+    CHECK(served_say(served_event(LWS_EVENT_REQUEST, 0)->slot, "secret", LWS_WRITE_HTTP) == 0);
+    lws_reply_end(served.context, served_event(LWS_EVENT_REQUEST, 0)->slot, true);
+    if (upgrade)
+        lws_close(served.context, slot, 1000, NULL, 0);
+    else
+        sends_records(peer, "nonsense\r\n", 10, 100);
+    encrypt();
+    served_round(0);
+    decrypt();
+    encrypt();
+    served_round(0);
+    CHECK(memmem(other->out, other->out_length, "secret", 6) != NULL);
+    CHECK(!peer->out_length || !memmem(peer->out, peer->out_length, "secret", 6));
+    served_end();
+}
+
 static void test_failures(void) {
     struct fake_socket *peer = connect_secure(NULL);
     const struct lws_event *event;
@@ -271,6 +309,8 @@ int main(void) {
     test_records(3, 7);
     test_reply(FAKE_UNLIMITED);
     test_reply(700);
+    test_empty(false);
+    test_empty(true);
     test_failures();
     test_blocked();
     return check_report();
