@@ -419,6 +419,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .max_message = messages[a & 3],
         .max_send_buffer = buffers[a >> 2 & 3],
         .max_connections = a & 16 ? 3 : 100,
+        .max_connections_per_ip = b & 64 ? 4 : 0,
         .keepalive_requests = a & 32 ? 2 : 100,
         .handshake_timeout = 1000,
         .keepalive_timeout = 500,

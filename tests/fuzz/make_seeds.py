@@ -35,6 +35,14 @@ KEYS = [
     (b"4 @1  46546xW%0l 1 5", b"12998 5 Y3 1  .P00", b"^n:ds[4U"),
     (b"42949672950 ", b"1 8446744073709551615", b"\0" * 8),
 ]
+PROXIES = {
+    "tcp4": b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nGET /",
+    "tcp6": b"PROXY TCP6 2001:db8::1 ::1 1 65535\r\n",
+    "unknown": b"PROXY UNKNOWN ffff::1 x\r\n",
+    "v2-tcp4": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\1\2\3\4\5\6\7\x08\1\2\3\4",
+    "v2-tcp6": b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24" + bytes(range(36)),
+    "v2-local": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+}
 TEXTS = [
     b"plain ascii, long enough to go wide: 0123456789012345678901234567890123456789",
     "κόσμε € 𐍈 grüße".encode() * 3,
@@ -192,6 +200,8 @@ def main() -> None:
         write("mask", f"{length}", key * (length // 9 + 2))
     for code in (1000, 1005, 3000, 5000):
         write("close", f"{code}", struct.pack(">H", code) + "grün €".encode() * (code // 300))
+    for name, header in PROXIES.items():
+        write("proxy", name, header)
     for name, stream in FRAMES.items():
         write("frames", name, bytes([name == "deflate", 6, 0, 9]) + stream)
         write("frames", f"{name}-pieces", bytes([2 | (name == "deflate"), 7, 0, 90]) + stream)
