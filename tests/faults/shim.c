@@ -185,8 +185,9 @@ int setgid(gid_t gid) {
 }
 
 int setgroups(size_t size, const gid_t *groups) {
-    return fails(SETGROUPS, NULL, NULL) ? -1 : ((int (*)(size_t, const gid_t *))dlsym(
-                                                   RTLD_NEXT, "setgroups"))(size, groups);
+    return fails(SETGROUPS, NULL, NULL)
+               ? -1
+               : ((int (*)(size_t, const gid_t *))dlsym(RTLD_NEXT, "setgroups"))(size, groups);
 }
 
 pid_t fork(void) {
