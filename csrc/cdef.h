@@ -138,6 +138,15 @@ struct lws_event {
     uint32_t length;
 };
 
+struct lws_head_scan {
+    uint32_t position;
+    ...;
+};
+
+ptrdiff_t lws_head_scan(const uint8_t *data, size_t len, const struct lws_head_limits *limits,
+                        struct lws_head_scan *scan);
+int lws_head_parse(const uint8_t *head, size_t size, const struct lws_head_limits *limits,
+                   struct lws_request *request);
 const char *lws_fault_event(int fault);
 int lws_fault_status(int fault);
 int lws_fault_close_code(int fault);

@@ -230,10 +230,20 @@ static bool is_active(const struct libwebsocket *wsi) {
     return wsi->state == LWS_STATE_OPEN || wsi->state == LWS_STATE_CLOSING;
 }
 
+/*
+ * Whether messages of this share must be answered before the connection may end: what ends it is
+ * then left undecoded, for the next round.
+ */
+static bool answered_first(const struct lws_context *context, uint32_t before, bool *more) {
+    *more = context->event_count != before;
+    return *more;
+}
+
 uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
                     uint32_t size, bool *more) {
     uint32_t at = 0;
-    uint32_t limit = context->event_count + LWS_SHARE_EVENTS;
+    uint32_t before = context->event_count;
+    uint32_t limit = before + LWS_SHARE_EVENTS;
 
     *more = false;
     while (at < size) {
@@ -259,6 +269,9 @@ uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8
             break;
         }
         if (header < 0) {
+            if (answered_first(context, before, more)) {
+                break;
+            }
             lws_fail(context, wsi, -header);
             return size;
         }
@@ -267,7 +280,8 @@ uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8
         uint32_t there = size - at - (uint32_t)header;
 
         if (frame.opcode & 0x8u) {
-            if (there < frame.length) {
+            if (there < frame.length ||
+                (frame.opcode == LWS_OPCODE_CLOSE && answered_first(context, before, more))) {
                 break;
             }
             lws_mask(payload, (size_t)frame.length, frame.mask, 0);
@@ -291,10 +305,12 @@ uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8
         int fault = check_data(context, wsi, &frame);
 
         if (fault) {
+            if (answered_first(context, before, more)) {
+                break;
+            }
             lws_fail(context, wsi, fault);
             return size;
         }
-        at += (uint32_t)header;
         if (frame.fin && frame.length <= there && !wsi->opcode && wsi->state == LWS_STATE_OPEN) {
             uint32_t length = (uint32_t)frame.length;
             unsigned kind = frame.opcode == LWS_OPCODE_BINARY;
@@ -304,12 +320,18 @@ uint32_t lws_decode(struct lws_context *context, struct libwebsocket *wsi, uint8
                 kind += LWS_EVENT_COMPRESSED;
             } else if (kind == LWS_EVENT_TEXT &&
                        lws_utf8(LWS_UTF8_COMPLETE, payload, length) != LWS_UTF8_COMPLETE) {
+                if (answered_first(context, before, more)) {
+                    lws_mask(payload, length, frame.mask, 0); /* as it came */
+                    break;
+                }
                 lws_fail(context, wsi, LWS_FAULT_WS_UTF8);
                 return size;
             }
             hand_over(context, wsi, kind, payload, length);
-            at += length;
-        } else if (!begin_frame(context, wsi, &frame, payload)) {
+            at += (uint32_t)header + length;
+        } else if (begin_frame(context, wsi, &frame, payload)) {
+            at += (uint32_t)header;
+        } else {
             return size;
         }
     }
@@ -383,7 +405,8 @@ static int begin_counted76(struct lws_context *context, struct libwebsocket *wsi
 uint32_t lws_decode76(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
                       uint32_t size, bool *more) {
     uint32_t at = 0;
-    uint32_t limit = context->event_count + LWS_SHARE_EVENTS;
+    uint32_t before = context->event_count;
+    uint32_t limit = before + LWS_SHARE_EVENTS;
 
     *more = false;
     while (at < size) {
@@ -404,6 +427,10 @@ uint32_t lws_decode76(struct lws_context *context, struct libwebsocket *wsi, uin
             break;
         }
         if (!wsi->opcode && here[0] & 0x80u) {
+            if (answered_first(context, before, more)) {
+                break;
+            }
+
             int used = begin_counted76(context, wsi, here, there);
 
             if (used < 0) {
@@ -430,6 +457,9 @@ uint32_t lws_decode76(struct lws_context *context, struct libwebsocket *wsi, uin
             if (end && !wsi->skipping && length <= context->options.max_message) {
                 wsi->opcode = 0;
                 if (lws_utf8(LWS_UTF8_COMPLETE, text, length) != LWS_UTF8_COMPLETE) {
+                    if (answered_first(context, before, more)) {
+                        break;
+                    }
                     lws_fail(context, wsi, LWS_FAULT_WS_UTF8);
                     return size;
                 }

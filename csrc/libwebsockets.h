@@ -721,7 +721,10 @@ int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, siz
  */
 int lws_broadcast(struct lws_context *context, uintptr_t payload, size_t length, int protocol);
 
-/* lws_write from the arena: the payload of a LWS_EVENT_TEXT or _BINARY, or a part of it. */
+/*
+ * lws_write of a message of this round: from the arena, offset being that of a LWS_EVENT_TEXT or
+ * _BINARY or beyond it, or of a LWS_EVENT_*_BUFFER, offset being LWS_ARENA_SIZE and its number.
+ */
 int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset, size_t length,
                     int protocol);
 
@@ -807,9 +810,9 @@ int lws_feed(struct lws_context *context, uint32_t slot, uint32_t offset, uint32
 uint32_t lws_event_count(const struct lws_context *context);
 
 /*
- * The next connection with something to encrypt: *bytes and *length, up to 64 KiB, gone from its
- * queue, valid until the next call; length 0: its close_notify is wanted, nothing comes after it.
- * To be followed by lws_secure_send, and called until it returns LWS_NO_SLOT, before each
+ * The next connection with something to encrypt: *bytes and *length, 64 KiB and a bit, gone from
+ * its queue, valid until the next call; length 0: its close_notify is wanted, nothing comes after
+ * it. To be followed by lws_secure_send, and called until it returns LWS_NO_SLOT, before each
  * lws_service. Returns the slot.
  */
 uint32_t lws_secure_next(struct lws_context *context, const uint8_t **bytes, uint32_t *length);

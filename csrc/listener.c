@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define LWS_ACCEPT_PAUSE 100u /* ms without accepting when descriptors or memory are out */
+#define LWS_ACCEPT_LINE 1000u /* ms from one report of that to the next */
 
 static int watch(struct lws_context *context, int fd, uint32_t events, uint32_t number,
                  bool listener, bool secure) {
@@ -75,7 +76,7 @@ int lws_listen(struct lws_context *context, int fd, bool secure) {
         return error;
     }
     if (secure && !context->to_encrypt) {
-        context->to_encrypt = malloc(LWS_SHARE_BYTES);
+        context->to_encrypt = malloc(LWS_SHARE_SECURE);
         if (!context->to_encrypt) {
             return -ENOMEM;
         }
@@ -106,6 +107,17 @@ static bool watch_listeners(struct lws_context *context, uint32_t events) {
 static void pause_accepting(struct lws_context *context) {
     watch_listeners(context, 0);
     context->accept_again = context->now + LWS_ACCEPT_PAUSE;
+}
+
+/* It lasts until somebody frees something: a line for each pause would fill a log. */
+static void report_paused(struct lws_context *context, int error) {
+    if (context->accept_told && context->now - context->accept_told < LWS_ACCEPT_LINE) {
+        return;
+    }
+    context->accept_told = context->now;
+    lws_report(context, LWS_NO_SLOT,
+               error == EMFILE || error == ENFILE ? LWS_FAULT_ACCEPT_EMFILE
+                                                  : LWS_FAULT_ACCEPT_ERROR);
 }
 
 void lws_go_on_accepting(struct lws_context *context) {
@@ -191,9 +203,7 @@ static void accept_connections(struct lws_context *context, const struct lws_wat
             if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO || errno == EPERM) {
                 continue;
             }
-            lws_report(context, LWS_NO_SLOT,
-                       errno == EMFILE || errno == ENFILE ? LWS_FAULT_ACCEPT_EMFILE
-                                                          : LWS_FAULT_ACCEPT_ERROR);
+            report_paused(context, errno);
             pause_accepting(context);
             return;
         }

@@ -151,11 +151,21 @@ int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, siz
 
 int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset, size_t length,
                     int protocol) {
-    if (offset < LWS_SEND_BUFFER_PRE_PADDING || offset >= LWS_ARENA_SIZE ||
-        length > LWS_ARENA_SIZE - LWS_SEND_BUFFER_POST_PADDING - offset) {
-        return LWS_ERROR_ARGUMENT;
+    uint8_t *payload = NULL;
+
+    if (offset < LWS_ARENA_SIZE) {
+        if (offset >= LWS_SEND_BUFFER_PRE_PADDING &&
+            length <= LWS_ARENA_SIZE - LWS_SEND_BUFFER_POST_PADDING - offset) {
+            payload = context->arena + offset;
+        }
+    } else if (offset - LWS_ARENA_SIZE < context->message_count) {
+        struct lws_buffer *message = context->messages[offset - LWS_ARENA_SIZE];
+
+        if (message && length <= message->length) {
+            payload = message->payload;
+        }
     }
-    return write_padded(context, slot, context->arena + offset, length, protocol);
+    return payload ? write_padded(context, slot, payload, length, protocol) : LWS_ERROR_ARGUMENT;
 }
 
 int lws_write_copy(struct lws_context *context, uint32_t slot, const uint8_t *payload,

@@ -11,14 +11,20 @@
 #include <sys/epoll.h>
 
 /* What one connection may take of one round. */
-#define LWS_SHARE_BYTES (64u * 1024u)
+#define LWS_SHARE_BYTES (68u * 1024u) /* a frame of 64 KiB is whole in one */
 #define LWS_SHARE_EVENTS 128u
 #define LWS_SHARE_SEND (512u * 1024u)
 #define LWS_PIECE (64u * 1024u) /* of a large frame, with rx_fragments */
 #define LWS_STASH_PIECE 8192u   /* of kept input, copied to the arena at a time */
 
+/*
+ * A share for TLS: a message of 64 KiB with its header, in the records that it takes, so that it is
+ * one round's work and not two.
+ */
+#define LWS_SHARE_SECURE (LWS_SHARE_BYTES + 1024u)
+
 /* The receive window of a connection: its share, and the header of the largest message in it. */
-#define LWS_WINDOW (LWS_SHARE_BYTES + 256u)
+#define LWS_WINDOW (LWS_SHARE_SECURE + 256u)
 
 #define LWS_EVENTS 4096u  /* room of the event array */
 #define LWS_REQUESTS 256u /* requests handed out in a round */
@@ -230,6 +236,7 @@ struct lws_context {
     uint64_t next_send;
     uint64_t wake_at;      /* when the application wants a round; 0: no matter */
     uint64_t accept_again; /* when paused listeners are watched again; 0: none is */
+    uint64_t accept_told;  /* when that accepting fails was last reported; 0: never */
     uint32_t sweep;        /* the slot at which the present SEND sweep goes on */
     bool sweeping;
 
@@ -243,7 +250,7 @@ struct lws_context {
 
     struct lws_list pending, ended, writable, deadlines[LWS_DEADLINE_LISTS];
     struct lws_list flush[2]; /* plain; secure: what is gathered is to be encrypted first */
-    uint8_t *to_encrypt;      /* LWS_SHARE_BYTES, once there is a secure listener */
+    uint8_t *to_encrypt;      /* LWS_SHARE_SECURE, once there is a secure listener */
 
     uint8_t *arena;
     uint32_t arena_used;

@@ -71,7 +71,7 @@ static void receive_records(struct lws_context *context, struct libwebsocket *ws
         memcpy(data, wsi->records->bytes + wsi->records->offset, there);
     }
 
-    ssize_t got = lws_receive_bytes(wsi, data + there, LWS_SHARE_BYTES - kept - there, 0);
+    ssize_t got = lws_receive_bytes(wsi, data + there, LWS_SHARE_SECURE - kept - there, 0);
 
     if (got == LWS_RECEIVED_NOTHING) {
         return;
@@ -282,7 +282,7 @@ static uint32_t take_plaintext(struct lws_context *context, struct libwebsocket 
     uint32_t gathered = lws_take_gathered(context, wsi, NULL);
     uint32_t size = 0;
 
-    if (gathered > LWS_SHARE_BYTES) {
+    if (gathered > LWS_SHARE_SECURE) {
         if (!lws_queue_secure(context, wsi, NULL, 0)) {
             return 0;
         }
@@ -290,7 +290,7 @@ static uint32_t take_plaintext(struct lws_context *context, struct libwebsocket 
         size = lws_take_gathered(context, wsi, context->to_encrypt);
         wsi->queued -= size;
     }
-    while (wsi->queue && size < LWS_SHARE_BYTES) {
+    while (wsi->queue && size < LWS_SHARE_SECURE) {
         /* An empty part of a reply. */
         if (wsi->queue->offset == wsi->queue->end) {
             lws_queue_drop_first(wsi);
@@ -298,7 +298,7 @@ static uint32_t take_plaintext(struct lws_context *context, struct libwebsocket 
         }
 
         uint32_t taken =
-            take_segment(context, wsi, context->to_encrypt + size, LWS_SHARE_BYTES - size);
+            take_segment(context, wsi, context->to_encrypt + size, LWS_SHARE_SECURE - size);
 
         if (!taken) {
             return 0;

@@ -13,13 +13,12 @@ from typing import Any
 
 from . import deflate, lifecycle, log
 from ._core import ffi, lib
+from .access import access_log
+from .answer import GO_ON, INTERRUPTED, RAISED, REFUSED, answer_http, answer_upgrade
 from .arena import Arena
 from .arguments import Arguments, Callback
 from .constants import (
     LWS_CALLBACK_CLOSED,
-    LWS_CALLBACK_ESTABLISHED,
-    LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION,
-    LWS_CALLBACK_HTTP,
     LWS_CALLBACK_RECEIVE,
     LWS_CALLBACK_RECEIVE_PONG,
     LWS_CALLBACK_SEND,
@@ -37,7 +36,7 @@ from .request import Refusal, Reply, Request, check_request, log_refusal
 from .timers import Timers, run_timers
 from .tls import SecureConnections
 from .waking import Waker, awoken
-from .wsi import CAUSES, NO_SLOT, libwebsocket, make_inert, own_handle
+from .wsi import NO_SLOT, libwebsocket, make_inert, own_handle
 
 __all__ = ["libwebsocket_context"]
 
@@ -66,8 +65,6 @@ FAULT_LEVELS = {
     "close-timeout": logging.INFO,
 }
 
-# What became of a callback.
-GO_ON, REFUSED, RAISED, INTERRUPTED = range(4)
 ZERO = 0
 NOTHING = object()  # stands for in_ while there is none: no buffer is identical to it
 
@@ -83,6 +80,7 @@ class libwebsocket_context:
 
     __slots__ = (
         "__weakref__",
+        "_access",
         "_arena",
         "_begun",
         "_c",
@@ -152,6 +150,7 @@ class libwebsocket_context:
             self._secure = SecureConnections(
                 self._c, self._arena, arguments.credentials, self._peer
             )
+        self._access = access_log(self._c, self._peer)
         self._dispatching = False
         self._destroy = False
         self._files: list[SocketFile] = []  # of Unix sockets, to be removed at the end
@@ -346,7 +345,11 @@ class libwebsocket_context:
         exporter = ffi.buffer(payload - first, first + length + LWS_SEND_BUFFER_POST_PADDING)
         unused = sys.getrefcount(exporter)
         in_ = memoryview(exporter)[first : first + length]
+        self._in = in_
+        self._in_offset = lib.LWS_ARENA_SIZE + number
+        self._in_length = length
         kept = self._deliver(wsi, LWS_CALLBACK_RECEIVE, in_, length)
+        self._in = NOTHING
         if kept or sys.getrefcount(exporter) > unused:
             lib.lws_message_keep(self._c, number)
             weakref.finalize(exporter, lib.lws_message_free, payload).atexit = False
@@ -468,6 +471,8 @@ class libwebsocket_context:
         if wsi is None:
             return
         wsi.close_code = code
+        if self._access is not None:
+            self._access.end(slot, code)
         self._deflation.close(slot)
         if self._timers:
             self._timers.cancel(wsi)
@@ -487,23 +492,30 @@ class libwebsocket_context:
         request = Request(self._c, slot)
         if request.gone:
             return  # the peer has reset the connection in this very round
+        access = self._access
+        entry = None if access is None else access.open(slot, request)
         refusal, subprotocol = check_request(request, version, self._settings)
         if refusal is not None:
             self._refuse(slot, refusal)
+            if access is not None and entry is not None:
+                access.request(entry, refusal.status)
             return
         wsi = self._handle(slot)
         reply = self._reply = Reply(wsi, request)
         try:
             if version == HTTP:
-                self._http(wsi, reply)
+                answer_http(self, wsi, reply)
             else:
-                self._upgrade(wsi, reply, subprotocol)
+                answer_upgrade(self, wsi, reply, subprotocol)
         finally:
             self._reply = None
+            if access is not None and entry is not None:
+                access.close(slot, entry, reply)
 
     def _forwarded(self, slot: int, version: int) -> None:
         """A request by way of a trusted proxy, which may speak for others in the next one."""
-        client = client_of(Request(self._c, slot), self._settings.proxies)
+        request = Request(self._c, slot)
+        client = None if request.gone else client_of(request, self._settings.proxies)
         if isinstance(client, Refusal):
             self._refuse(slot, client)
             return
@@ -531,54 +543,6 @@ class libwebsocket_context:
             wsi._user = user
         return wsi
 
-    def _http(self, wsi: libwebsocket, reply: Reply) -> None:
-        slot = wsi._slot
-        outcome = self._call(wsi, LWS_CALLBACK_HTTP)
-        if reply.refused:
-            if outcome != GO_ON:
-                lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
-        elif reply.written:
-            lib.lws_reply_end(self._c, slot, outcome == GO_ON and reply.reusable)
-        elif outcome == GO_ON:
-            lib.lws_refuse(self._c, slot, 404, True)
-        elif outcome == REFUSED:
-            lib.lws_close(self._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
-        else:
-            lib.lws_refuse(self._c, slot, 500, False)
-
-    def _upgrade(self, wsi: libwebsocket, reply: Reply, subprotocol: bytes | None) -> None:
-        slot = wsi._slot
-        outcome = self._call(wsi, LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
-        if self._handles[slot] is not wsi or reply.refused:
-            return  # it was closed or answered in the callback
-        if reply.written:
-            lib.lws_reply_end(self._c, slot, False)
-            return
-        if outcome != GO_ON:
-            lib.lws_refuse(self._c, slot, 403 if outcome == REFUSED else 500, False)
-            return
-        name = ffi.NULL if subprotocol is None else subprotocol
-        agreed = deflate.agree(self, slot, reply.request) if self._settings.deflate else None
-        extensions = ffi.NULL if agreed is None else agreed.reply
-        error = lib.lws_upgrade(
-            self._c,
-            slot,
-            name,
-            len(subprotocol or b""),
-            extensions,
-            0 if agreed is None else len(agreed.reply),
-            agreed is not None,
-        )
-        if error != 0:
-            cause = CAUSES.get(error, f"error {error}")
-            log.event(logging.WARNING, "upgrade-failed", self._peer(slot), cause=cause)
-            lib.lws_refuse(self._c, slot, 500, False)
-            return
-        self._reply = None
-        if agreed is not None:
-            self._deflation.open(slot, agreed)
-        self._conclude(wsi, self._call(wsi, LWS_CALLBACK_ESTABLISHED))
-
     # ---- The rest ----
 
     def _peer(self, slot: int) -> str:
@@ -597,6 +561,8 @@ class libwebsocket_context:
             status=lib.lws_fault_status(fault) or None,
             code=lib.lws_fault_close_code(fault) or None,
         )
+        if self._access is not None and lib.lws_fault_status(fault):
+            self._access.fault(slot, lib.lws_fault_status(fault))
 
     def _watch(
         self, descriptor: int, events: int, number: int, ready: Callable[[int], None]

@@ -44,15 +44,15 @@ _seconds: dict[str, _Second] = {}
 suppressed: dict[str, int] = {}
 
 
-def escape(value: bytes | bytearray | memoryview) -> str:
+def escape(value: bytes | bytearray | memoryview, most: int = VALUE_MAX) -> str:
     """Bytes of a peer as text of printable ASCII without spaces.
 
-    The first VALUE_MAX bytes; all but 21..7e, and the backslash itself, as ``\\xNN``. value is only
+    The first `most` bytes; all but 21..7e, and the backslash itself, as ``\\xNN``. value is only
     read.
     """
     return "".join(
         chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x5C else f"\\x{byte:02x}"
-        for byte in bytes(value[:VALUE_MAX])
+        for byte in bytes(value[:most])
     )
 
 

@@ -84,6 +84,10 @@ class Request:
             return self.field(field) if count else None
         return b", ".join(self.values(name))
 
+    def target(self) -> bytes:
+        """The request target, as sent."""
+        return self._slice(self._request.target)
+
     def uri(self) -> bytes:
         """The path with its query, as sent."""
         return self._slice(self._request.uri)

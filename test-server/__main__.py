@@ -106,6 +106,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ssl", action="store_true", help="https and wss in place of http and ws")
     parser.add_argument("--cert", help="with --ssl: PEM file with the certificate and its chain")
     parser.add_argument("--key", help="with --ssl: PEM file with its key")
+    parser.add_argument(
+        "--verbose", action="store_true", help="a line for each request and each session"
+    )
     options = parser.parse_args(argv)
     if (options.cert is None) != (options.key is None):
         parser.error("--cert and --key go together")
@@ -127,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the server until Ctrl-C or SIGTERM. Returns the exit status: 0, or 1 after an error."""
     options = arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if options.verbose:
+        logging.getLogger("libwebsockets.access").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cert, key = options.cert, options.key
     try:

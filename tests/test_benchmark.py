@@ -325,7 +325,7 @@ class Memory:
 
     def __init__(self, payload: bytes) -> None:
         self.size = len(payload)
-        self.bytes = bytearray(16) + bytearray(payload) + bytearray(64 + len(payload))
+        self.bytes = bytearray(16) + bytearray(payload) + bytearray(128 + len(payload))
         self.pointer = ffi.from_buffer("uint8_t[]", self.bytes, require_writable=True) + 16
 
     def turn(self, kind: int, times: int = 1) -> None:
@@ -347,7 +347,8 @@ def test_the_loops_do_what_they_say(size: int) -> None:
     memory.turn(lib.BENCH_DECODE)
     assert memory.payload == masked
     memory.turn(lib.BENCH_MEMCPY)
-    assert memory.bytes[16 + size + 32 : 16 + 2 * size + 32] == masked
+    copy = 16 + (size + 127 & ~63)
+    assert memory.bytes[copy : copy + size] == masked
     memory.turn(lib.BENCH_ENCODE)
     header = (
         bytes([0x82, size])
@@ -379,6 +380,16 @@ def test_the_plain_python_ways_agree_with_the_standards() -> None:
     assert codec._python_head()[b"upgrade"] == b"websocket"
     assert codec._python_mask(b"Hello")() == bytes.fromhex("7f9f4d5158")
     assert codec._python_encode(b"Hello")() == b"\x82\x05Hello"
+
+
+def test_a_codec_row_knows_whether_it_is_fast_enough() -> None:
+    assert codec.Row("mask", 1000, 100, 90, 1, 0.8).reached is True
+    assert codec.Row("mask", 1000, 100, 70, 1, 0.8).reached is False
+    # Text that is no ASCII may reach its share of memcpy, or 4 GB/s.
+    assert codec.Row("text", 1000, 200, 20, 1, 0.3, 4.0).reached is True
+    assert codec.Row("text", 1000, 300, 20, 1, 0.3, 4.0).reached is False
+    assert codec.Row("mask", 1000, 100, 90, 1).reached is None
+    assert codec.Row("head", 1000, 100, None, 1, 0.8).reached is None
 
 
 # ---- figures ----

@@ -90,7 +90,7 @@ int bench_limit_serve(int listener, int kind, int file, int parent);
  */
 
 enum bench_codec {
-    BENCH_MEMCPY,   /* size bytes, between two halves of the buffer */
+    BENCH_MEMCPY,   /* size bytes, to another part of the buffer */
     BENCH_MASK,     /* in place */
     BENCH_UTF8,     /* the bytes are the caller's text */
     BENCH_ENCODE,   /* the header of an unmasked frame: version 13, 8 and 7 */
@@ -104,9 +104,9 @@ enum bench_codec {
 
 /*
  * Does one thing over and over with the caller's buffer: size payload bytes lie at payload, with 16
- * bytes of room before and 16 behind; BENCH_MEMCPY needs room for size more bytes behind that.
- * The bytes are changed (and masked or framed anew by the next turn). Returns the nanoseconds that
- * times turns took, or -1 for an unknown kind.
+ * bytes of room before and 16 behind. BENCH_MEMCPY copies them to payload + size, rounded up to 64,
+ * and 64 more: as aligned as payload is. The bytes are changed (and masked or framed anew by the
+ * next turn). Returns the nanoseconds that times turns took, or -1 for an unknown kind.
  */
 int64_t bench_codec(int kind, uint8_t *payload, size_t size, uint64_t times);
 

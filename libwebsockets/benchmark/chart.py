@@ -23,10 +23,13 @@ INK = "#1b1f24"
 FAINT = "#57606a"
 
 
-def _text(x: float, y: float, text: str, size: int, color: str, anchor: str = "start") -> str:
+def _text(
+    x: float, y: float, text: str, size: int, color: str, anchor: str = "start", halo: bool = False
+) -> str:
+    edge = ' stroke="#ffffff" stroke-width="4" paint-order="stroke"' if halo else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" '
-        f'text-anchor="{anchor}">{escape(text)}</text>'
+        f'text-anchor="{anchor}"{edge}>{escape(text)}</text>'
     )
 
 
@@ -52,6 +55,7 @@ def draw(comparisons: Sequence[Comparison], title: str, footer: str) -> str:
     color = {name: COLORS[(index + 1) % len(COLORS)] for index, name in enumerate(names)}
     scale = (WIDTH - LEFT - RIGHT) / FULL
     parts: list[str] = []
+    values: list[str] = []  # on top of the lines
     y = float(TOP + 22 * ((len(names) + 3) // 4))
     axis_top = y - 6
     for comparison in shown:
@@ -70,7 +74,7 @@ def draw(comparisons: Sequence[Comparison], title: str, footer: str) -> str:
                 f'<rect x="{LEFT}" y="{y:.1f}" width="{width:.1f}" height="{BAR}" '
                 f'fill="{color[series.server]}" rx="2"/>'
             )
-            parts.append(_text(LEFT + width + 6, y + BAR - 4, f"{speed:.2f}", 12, INK))
+            values.append(_text(LEFT + width + 6, y + BAR - 4, f"{speed:.2f}", 12, INK, halo=True))
             y += BAR + GAP
         parts.append(
             f'<line x1="{dashes:.1f}" x2="{dashes:.1f}" y1="{y - height - 2:.1f}" '
@@ -102,7 +106,7 @@ def draw(comparisons: Sequence[Comparison], title: str, footer: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height_all:.0f}" '
         f'width="{WIDTH}" height="{height_all:.0f}" font-family="sans-serif">\n'
         f'<rect width="100%" height="100%" fill="#ffffff"/>\n'
-        + "\n".join([*axis, *parts, *head])
+        + "\n".join([*axis, *parts, *values, *head])
         + "\n</svg>\n"
     )
 

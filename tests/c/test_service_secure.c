@@ -56,20 +56,30 @@ static unsigned decrypt(void) {
     return records;
 }
 
-/* Sends what is to be encrypted, one record for each share, and says whether it was the end. */
+/* Sends what is to be encrypted, in records as large as they may be; says whether it was the end.
+ */
 static bool encrypt(void) {
-    static uint8_t record[70000];
+    static uint8_t records[2 * 70000];
     const uint8_t *bytes;
     uint32_t slot, length;
     bool ended = false;
 
     while ((slot = lws_secure_next(served.context, &bytes, &length)) != LWS_NO_SLOT) {
-        record[0] = length ? 23 : 21;
-        record[1] = record[2] = 3;
-        record[3] = (uint8_t)(length >> 8);
-        record[4] = (uint8_t)length;
-        memcpy(record + 5, bytes, length);
-        lws_secure_send(served.context, slot, record, 5 + length);
+        uint32_t size = 0, at = 0;
+
+        do {
+            uint32_t piece = length - at < 16384 ? length - at : 16384;
+
+            records[size++] = length ? 23 : 21;
+            records[size++] = 3;
+            records[size++] = 3;
+            records[size++] = (uint8_t)(piece >> 8);
+            records[size++] = (uint8_t)piece;
+            memcpy(records + size, bytes + at, piece);
+            size += piece;
+            at += piece;
+        } while (at < length);
+        lws_secure_send(served.context, slot, records, size);
         ended = ended || length == 0;
     }
     return ended;
@@ -83,10 +93,6 @@ static size_t plain(struct fake_socket *peer, uint8_t *to, uint8_t *type) {
         size_t size = (size_t)peer->out[at + 3] << 8 | peer->out[at + 4];
 
         *type = peer->out[at];
-        /* A share of 65536 bytes says 0 in two bytes: the sizes here are under it, or exactly it.
-         */
-        if (*type == 23 && size == 0)
-            size = 65536;
         memcpy(to + length, peer->out + at + 5, size);
         length += size;
         at += 5 + size;

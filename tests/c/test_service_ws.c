@@ -312,6 +312,8 @@ static void test_closing(void) {
     served_frame(peer, 0x81, "after", 5);
     served_round(0);
     CHECK(served_events(LWS_EVENT_TEXT) == 1);
+    served_round(0); /* what was said before is answered first */
+    CHECK(served_events(LWS_EVENT_TEXT) == 0);
     CHECK(served_event(LWS_EVENT_CLOSED, 0)->code == 4000);
     CHECK(served_is(served_event(LWS_EVENT_CLOSED, 0), "why", 3));
     CHECK(served_say(slot, "no", LWS_WRITE_TEXT) == LWS_ERROR_CLOSED);

@@ -53,7 +53,7 @@ static inline uint32_t take32(struct input *input) {
  * freed.
  */
 static inline uint8_t *exact_copy(const uint8_t *bytes, size_t size) {
-    uint8_t *copy = malloc(size ? size : 1);
+    uint8_t *copy = calloc(1, size ? size : 1);
 
     REQUIRE(copy != NULL);
     if (size)

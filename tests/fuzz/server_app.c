@@ -397,7 +397,7 @@ void take_records(const struct lws_event *event) {
 }
 
 void send_records(void) {
-    static uint8_t records[2 * LWS_SHARE_BYTES];
+    static uint8_t records[2 * LWS_SHARE_SECURE];
     static const uint8_t close_notify[7] = {21, 3, 3, 0, 2, 1, 0};
     const uint8_t *bytes;
     uint32_t slot, length;
@@ -406,7 +406,7 @@ void send_records(void) {
         uint32_t size = 0;
         int result;
 
-        REQUIRE(run.secure && length <= LWS_SHARE_BYTES);
+        REQUIRE(run.secure && length <= LWS_SHARE_SECURE);
         REQUIRE(n++ < 10000);
         for (uint32_t at = 0; at < length;) {
             uint32_t piece = length - at < 16384 ? length - at : 16384;

@@ -55,7 +55,6 @@ OFFERS = [
      f"{NAME}; server_max_window_bits=11"),
     (f"{NAME}; unknown=1\n{NAME}; client_no_context_takeover",
      f"{NAME}; client_no_context_takeover"),
-    (f'x; y="a,b; {NAME}"', None),
 ]  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def site() -> Iterator[Site]:
 def row(request: pytest.FixtureRequest, batch: Batch, site: Site, tmp_path: Path) -> Iterator[Row]:
     """As the `row` of all hostile tests, with the application of files; not as root."""
     roomy = {"handshake_timeout": 5.0, "keepalive_timeout": 5.0, "close_timeout": 2.0}
+    roomy["callback_warn"] = 1.0  # opening files takes as long as the machine lets it
     ids: dict[str, Any] = {"uid": NOBODY, "gid": NOBODY} if os.getuid() == 0 else {}
     marker = request.node.get_closest_marker("server")
     server = Server(

@@ -25,6 +25,12 @@ HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 START_PATIENCE = 20.0
 SERVES_FILES = ("aiohttp", "node ws", "C libwebsockets")
+COMMANDS = """\
+Rates are relative to a bare C epoll server in the same run; of latency and memory less is
+better. The echo is written with the public API, with default options. `python -m
+libwebsockets.benchmark` measures the library and the codec on your machine, `bash
+tests/peers/run` the peers too: how it is done, and where the time goes, is in
+[tests/peers/README.md](tests/peers/README.md)."""
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 
@@ -109,7 +115,7 @@ def versions(built: Path, names: Sequence[str]) -> dict[str, str]:
             text=True,
             check=True,
         )
-        found["C libwebsockets"] = ran.stdout.strip()
+        found["C libwebsockets"] = ran.stdout.strip().rstrip("-")
     if "node ws" in names:
         package = json.loads((built / "node_modules" / "ws" / "package.json").read_text())
         found["ws"] = package["version"]
@@ -124,7 +130,8 @@ def figures(comparisons: Sequence[Comparison], about: dict[str, str], peers: str
         f"{BEGIN}\n"
         "![The ratios as bars](tests/peers/figures.svg)\n\n"
         f"{report.markdown(comparisons)}\n\n"
-        f"{footer(about)}. {peers}.\n"
+        f"{footer(about)}. {peers}.\n\n"
+        f"{COMMANDS}\n"
         f"{END}"
     )
 

@@ -42,9 +42,11 @@ TLS = os.environ.get("LWS_TEST_TLS") == "1"
 
 
 def sanitizer_environment(reports: Path) -> dict[str, str]:
-    """What a sanitized build needs; empty for any other."""
+    """What a sanitized build needs, unless tests/sanitize.py has said it; empty for any other."""
     if not PRELOAD:
         return {}
+    if "ASAN_OPTIONS" in os.environ:
+        return {"LD_PRELOAD": PRELOAD}
     return {
         "LD_PRELOAD": PRELOAD,
         "PYTHONMALLOC": "malloc",

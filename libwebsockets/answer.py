@@ -1,0 +1,84 @@
+"""The answer to a request: what the callback writes, what is made of its return value, the 101."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from . import deflate, log
+from ._core import ffi, lib
+from .constants import (
+    LWS_CALLBACK_ESTABLISHED,
+    LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION,
+    LWS_CALLBACK_HTTP,
+    LWS_CLOSE_STATUS_NORMAL,
+)
+from .request import Reply
+from .wsi import CAUSES, libwebsocket
+
+if TYPE_CHECKING:
+    from .context import libwebsocket_context
+
+__all__ = ["GO_ON", "INTERRUPTED", "RAISED", "REFUSED", "answer_http", "answer_upgrade"]
+
+# What became of a callback.
+GO_ON, REFUSED, RAISED, INTERRUPTED = range(4)
+
+
+def answer_http(context: libwebsocket_context, wsi: libwebsocket, reply: Reply) -> None:
+    """Calls the callback for a request that is no upgrade, and sees to it that it is answered."""
+    slot = wsi._slot
+    outcome = context._call(wsi, LWS_CALLBACK_HTTP)
+    if reply.refused:
+        if outcome != GO_ON:
+            lib.lws_close(context._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
+    elif reply.written:
+        lib.lws_reply_end(context._c, slot, outcome == GO_ON and reply.reusable)
+    elif outcome == GO_ON:
+        reply.status = 404
+        lib.lws_refuse(context._c, slot, 404, True)
+    elif outcome == REFUSED:
+        lib.lws_close(context._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
+    else:
+        reply.status = 500
+        lib.lws_refuse(context._c, slot, 500, False)
+
+
+def answer_upgrade(
+    context: libwebsocket_context, wsi: libwebsocket, reply: Reply, subprotocol: bytes | None
+) -> None:
+    """Asks the callback about an upgrade, and makes it a session."""
+    slot = wsi._slot
+    outcome = context._call(wsi, LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
+    if context._handles[slot] is not wsi or reply.refused:
+        return  # it was closed or answered in the callback
+    if reply.written:
+        lib.lws_reply_end(context._c, slot, False)
+        return
+    if outcome != GO_ON:
+        reply.status = 403 if outcome == REFUSED else 500
+        lib.lws_refuse(context._c, slot, reply.status, False)
+        return
+    name = ffi.NULL if subprotocol is None else subprotocol
+    agreed = deflate.agree(context, slot, reply.request) if context._settings.deflate else None
+    extensions = ffi.NULL if agreed is None else agreed.reply
+    error = lib.lws_upgrade(
+        context._c,
+        slot,
+        name,
+        len(subprotocol or b""),
+        extensions,
+        0 if agreed is None else len(agreed.reply),
+        agreed is not None,
+    )
+    if error != 0:
+        cause = CAUSES.get(error, f"error {error}")
+        log.event(logging.WARNING, "upgrade-failed", context._peer(slot), cause=cause)
+        reply.status = 500
+        lib.lws_refuse(context._c, slot, 500, False)
+        return
+    reply.status = 101
+    context._reply = None
+    if agreed is not None:
+        context._deflation.open(slot, agreed)
+    context._conclude(wsi, context._call(wsi, LWS_CALLBACK_ESTABLISHED))
