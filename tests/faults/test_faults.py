@@ -217,6 +217,8 @@ def start_and_stop(faults: Faults, options: dict[str, Any]) -> tuple[bool, str]:
         "port": 0,
         "protocol": 76,
         "user_area_size": 16,
+        "certificate": None,
+        "key": None,
         "uid": options.get("uid", -1),
         "gid": options.get("gid", -1),
         "options": {key: options[key] for key in options if key not in ("uid", "gid")},
