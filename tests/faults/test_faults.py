@@ -232,12 +232,14 @@ def start_and_stop(faults: Faults, options: dict[str, Any]) -> tuple[bool, str]:
         text=True,
     )
     assert program.stdout
-    line = program.stdout.readline()
+    first = {"e": ""}
+    while first["e"] not in ("STARTED", "FAILED"):  # callbacks may report before
+        line = program.stdout.readline()
+        assert line, "neither"
+        first = json.loads(line)
     faults.none()  # what is called from here on is of its end
     _, errors = program.communicate(timeout=30)
     assert program.returncode == 0, errors
-    first = json.loads(line)
-    assert first["e"] in ("STARTED", "FAILED"), line
     if first["e"] == "STARTED":
         assert not alive(first["pid"])
     return first["e"] == "STARTED", errors
