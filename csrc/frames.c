@@ -199,9 +199,8 @@ static int check_data(const struct lws_context *context, const struct libwebsock
 
     uint64_t most = context->options.max_message;
 
-    /* Data that does not compress grows a little; what it inflates to is the application's to
-     * bound. */
-    if (before ? wsi->compressed : frame->rsv1) {
+    /* Data that does not compress grows a little. What it inflates to, the application bounds. */
+    if (wsi->opcode ? wsi->compressed : frame->rsv1) {
         most += most / 16 + 64;
     }
     return before > most || frame->length > most - before ? LWS_FAULT_WS_TOO_BIG : 0;

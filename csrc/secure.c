@@ -159,20 +159,23 @@ int lws_feed(struct lws_context *context, uint32_t slot, uint32_t offset, uint32
     if (!wsi) {
         return error ? error : LWS_ERROR_CLOSED;
     }
-    if (!wsi->secure || offset < 16 + lws_stashed(wsi) * (wsi->state != LWS_STATE_HEAD) ||
+    if (!wsi->secure) {
+        return LWS_ERROR_ARGUMENT;
+    }
+    wsi->shaken = 1;
+    wsi->ended |= ended & 1u;
+    /* It may have stopped reading since its records came. */
+    if (wsi->state != LWS_STATE_HEAD && wsi->state != LWS_STATE_OPEN &&
+        wsi->state != LWS_STATE_CLOSING) {
+        return 0;
+    }
+    if (offset < 16 + lws_stashed(wsi) * (wsi->state != LWS_STATE_HEAD) ||
         offset >= LWS_ARENA_SIZE || length > LWS_ARENA_SIZE - offset) {
         return LWS_ERROR_ARGUMENT;
     }
 
     uint8_t *data = context->arena + offset;
-    bool reads = wsi->state == LWS_STATE_HEAD || wsi->state == LWS_STATE_OPEN ||
-                 wsi->state == LWS_STATE_CLOSING;
 
-    wsi->shaken = 1;
-    wsi->ended |= ended & 1u;
-    if (!reads) {
-        return 0;
-    }
     context->in_service = true;
     if (!lws_has_room(context) || wsi->pending) {
         if (lws_stash_append(&wsi->stash, data, length)) {

@@ -89,6 +89,7 @@ static bool take_data(struct decoder *decoder, unsigned first, const uint8_t *ke
     unsigned opcode = first & 15u;
     size_t there = length < left ? (size_t)length : left;
     bool whole = length <= left;
+    size_t most;
     uint32_t state;
 
     if ((opcode == 0) != (decoder->opcode != 0)) {
@@ -100,7 +101,10 @@ static bool take_data(struct decoder *decoder, unsigned first, const uint8_t *ke
         decoder->compressed = (first & 0x40) != 0;
         decoder->length = 0;
     }
-    if (length > decoder->options->max_message - decoder->length) {
+    most = decoder->options->max_message;
+    if (decoder->compressed)
+        most += most / 16 + 64;
+    if (length > most - decoder->length) {
         fail(decoder, LWS_FAULT_WS_TOO_BIG, 1009);
         return false;
     }
