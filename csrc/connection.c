@@ -286,7 +286,12 @@ void lws_die(struct lws_context *context, struct libwebsocket *wsi, bool reset) 
 
 void lws_finish(struct lws_context *context, struct libwebsocket *wsi,
                 enum lws_deadline_list list) {
+    /* Making room for its last words may have sent, and found the peer gone. */
+    if (wsi->state == LWS_STATE_DEAD) {
+        return;
+    }
     wsi->state = LWS_STATE_FINISH;
+    wsi->rx_off = 0; /* what comes now is dropped; unread it would wake every round */
     wsi->linger_list = (uint8_t)list;
     lws_deadline_clear(context, wsi, 0);
     if (!wsi->queue && !wsi->gather_first) {
@@ -308,8 +313,12 @@ void lws_interest(struct lws_context *context, struct libwebsocket *wsi, uint8_t
         .data.u64 = (uint64_t)wsi->generation << 32 | wsi->slot,
     };
 
-    epoll_ctl(context->epoll, EPOLL_CTL_MOD, wsi->fd, &event);
     wsi->interest = interest;
+    if (epoll_ctl(context->epoll, EPOLL_CTL_MOD, wsi->fd, &event) != 0) {
+        /* It would wait for ever. A hang-up is reported whatever is watched for, and ends it. */
+        lws_report(context, wsi->slot, LWS_FAULT_ALLOC_FAILED);
+        shutdown(wsi->fd, SHUT_RDWR);
+    }
 }
 
 static void next_request(struct lws_context *context, struct libwebsocket *wsi) {

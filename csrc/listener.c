@@ -86,16 +86,22 @@ int lws_listen(struct lws_context *context, int fd, bool secure) {
     return watch(context, fd, EPOLLIN, 0, true, secure);
 }
 
-static void watch_listeners(struct lws_context *context, uint32_t events) {
+/* Returns false if one could not be watched. */
+static bool watch_listeners(struct lws_context *context, uint32_t events) {
+    bool all = true;
+
     for (uint32_t i = 0; i < LWS_WATCHES; i++) {
         const struct lws_watched *watched = &context->watched[i];
 
         if (watched->fd >= 0 && watched->listener) {
             struct epoll_event event = {.events = events, .data.u64 = LWS_SPECIAL | i};
 
-            epoll_ctl(context->epoll, EPOLL_CTL_MOD, watched->fd, &event);
+            if (epoll_ctl(context->epoll, EPOLL_CTL_MOD, watched->fd, &event) != 0) {
+                all = false;
+            }
         }
     }
+    return all;
 }
 
 static void pause_accepting(struct lws_context *context) {
@@ -116,8 +122,9 @@ static void report_paused(struct lws_context *context, int error) {
 
 void lws_go_on_accepting(struct lws_context *context) {
     if (context->accept_again && context->now >= context->accept_again) {
-        context->accept_again = 0;
-        watch_listeners(context, EPOLLIN);
+        /* One that is not watched again would never accept. */
+        context->accept_again =
+            watch_listeners(context, EPOLLIN) ? 0 : context->now + LWS_ACCEPT_PAUSE;
     }
 }
 

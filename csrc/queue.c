@@ -216,7 +216,8 @@ uint32_t lws_take_gathered(struct lws_context *context, struct libwebsocket *wsi
         }
         size += chunk->length;
     }
-    if (to) {
+    /* A chunk of nothing is taken too: left behind it would be another connection's bytes. */
+    if (to || size == 0) {
         wsi->gather_first = 0;
         wsi->gather_last = 0;
     }
@@ -444,6 +445,9 @@ void lws_output_trim(struct lws_context *context, struct libwebsocket *wsi, uint
 
 int lws_output_put(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *bytes,
                    uint32_t size) {
+    if (size == 0) {
+        return 0;
+    }
     if (size > LWS_GATHER_MAX && !wsi->queue) {
         wsi->queued += size;
         return send_gathered(context, wsi, bytes, size) ? 0 : LWS_ERROR_CLOSED;

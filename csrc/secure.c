@@ -291,6 +291,12 @@ static uint32_t take_plaintext(struct lws_context *context, struct libwebsocket 
         wsi->queued -= size;
     }
     while (wsi->queue && size < LWS_SHARE_SECURE) {
+        /* An empty part of a reply. */
+        if (wsi->queue->offset == wsi->queue->end) {
+            lws_queue_drop_first(wsi);
+            continue;
+        }
+
         uint32_t taken =
             take_segment(context, wsi, context->to_encrypt + size, LWS_SHARE_SECURE - size);
 

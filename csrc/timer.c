@@ -137,8 +137,11 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
     case LWS_DEADLINE_PING:
         if (unheard(wsi)) {
             lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
-        } else {
-            lws_output_ping(context, wsi);
+            break;
+        }
+        lws_output_ping(context, wsi);
+        /* Making room for the ping may have sent, and found the peer gone. */
+        if (wsi->state == LWS_STATE_OPEN) {
             lws_deadline_set(context, wsi, LWS_DEADLINE_PONG);
         }
         break;

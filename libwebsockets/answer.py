@@ -13,19 +13,69 @@ from .constants import (
     LWS_CALLBACK_HTTP,
     LWS_CLOSE_STATUS_NORMAL,
 )
-from .request import Reply
+from .forwarded import client_of, set_peer
+from .request import Refusal, Reply, Request, check_request, log_refusal
 from .wsi import CAUSES, libwebsocket
 
 if TYPE_CHECKING:
     from .context import libwebsocket_context
 
-__all__ = ["GO_ON", "INTERRUPTED", "RAISED", "REFUSED", "answer_http", "answer_upgrade"]
+__all__ = ["GO_ON", "INTERRUPTED", "RAISED", "REFUSED", "answer_forwarded", "answer_request"]
+
+HTTP: int = lib.LWS_VERSION_HTTP
 
 # What became of a callback.
 GO_ON, REFUSED, RAISED, INTERRUPTED = range(4)
 
 
-def answer_http(context: libwebsocket_context, wsi: libwebsocket, reply: Reply) -> None:
+def answer_request(context: libwebsocket_context, slot: int, version: int) -> None:
+    """Answers a request: it must be refused, upgraded or replied to in its round.
+
+    version is enum lws_version: what it asks for.
+    """
+    request = Request(context._c, slot)
+    if request.gone:
+        return  # the peer has reset the connection in this very round
+    access = context._access
+    entry = None if access is None else access.open(slot, request)
+    refusal, subprotocol = check_request(request, version, context._settings)
+    if refusal is not None:
+        _refuse(context, slot, refusal)
+        if access is not None and entry is not None:
+            access.request(entry, refusal.status)
+        return
+    wsi = context._handle(slot)
+    reply = context._reply = Reply(wsi, request)
+    try:
+        if version == HTTP:
+            _answer_http(context, wsi, reply)
+        else:
+            _answer_upgrade(context, wsi, reply, subprotocol)
+    finally:
+        context._reply = None
+        if access is not None and entry is not None:
+            access.close(slot, entry, reply)
+
+
+def answer_forwarded(context: libwebsocket_context, slot: int, version: int) -> None:
+    """Answers a request by way of a trusted proxy, which may speak for others in the next one."""
+    request = Request(context._c, slot)
+    client = None if request.gone else client_of(request, context._settings.proxies)
+    if isinstance(client, Refusal):
+        _refuse(context, slot, client)
+        return
+    before = None if client is None else set_peer(context._c, slot, client)
+    answer_request(context, slot, version)
+    if before is not None and lib.lws_version(context._c, slot) == HTTP:
+        lib.lws_set_peer(context._c, slot, before, False, ffi.new("struct lws_address *"))
+
+
+def _refuse(context: libwebsocket_context, slot: int, refusal: Refusal) -> None:
+    log_refusal(context._peer(slot), refusal)
+    lib.lws_refuse(context._c, slot, refusal.status, False)
+
+
+def _answer_http(context: libwebsocket_context, wsi: libwebsocket, reply: Reply) -> None:
     """Calls the callback for a request that is no upgrade, and sees to it that it is answered."""
     slot = wsi._slot
     outcome = context._call(wsi, LWS_CALLBACK_HTTP)
@@ -44,7 +94,7 @@ def answer_http(context: libwebsocket_context, wsi: libwebsocket, reply: Reply) 
         lib.lws_refuse(context._c, slot, 500, False)
 
 
-def answer_upgrade(
+def _answer_upgrade(
     context: libwebsocket_context, wsi: libwebsocket, reply: Reply, subprotocol: bytes | None
 ) -> None:
     """Asks the callback about an upgrade, and makes it a session."""

@@ -14,7 +14,7 @@ from typing import Any
 from . import deflate, lifecycle, log
 from ._core import ffi, lib
 from .access import access_log
-from .answer import GO_ON, INTERRUPTED, RAISED, REFUSED, answer_http, answer_upgrade
+from .answer import GO_ON, INTERRUPTED, RAISED, REFUSED, answer_forwarded, answer_request
 from .arena import Arena
 from .arguments import Arguments, Callback
 from .constants import (
@@ -30,9 +30,8 @@ from .constants import (
     libwebsocket_callback_reasons,
 )
 from .core import create_core
-from .forwarded import client_of, set_peer
 from .listener import Listener, SocketFile
-from .request import Refusal, Reply, Request, check_request, log_refusal
+from .request import Reply
 from .timers import Timers, run_timers
 from .tls import SecureConnections
 from .waking import Waker, awoken
@@ -309,9 +308,9 @@ class libwebsocket_context:
             self._large(slot, offset, length)
         elif kind == REQUEST:
             if self._settings.proxies and lib.lws_trusted(self._c, slot):
-                self._forwarded(slot, offset)
+                answer_forwarded(self, slot, offset)
             else:
-                self._request(slot, offset)
+                answer_request(self, slot, offset)
         elif kind == CLOSED:
             self._closed(slot, code, offset, length)
         elif kind == GONE:
@@ -484,49 +483,6 @@ class libwebsocket_context:
                 reason.release()
             except BufferError:
                 return  # as for in_
-
-    # ---- Requests ----
-
-    def _request(self, slot: int, version: int) -> None:
-        """Answers a request: it must be refused, upgraded or replied to in its round."""
-        request = Request(self._c, slot)
-        if request.gone:
-            return  # the peer has reset the connection in this very round
-        access = self._access
-        entry = None if access is None else access.open(slot, request)
-        refusal, subprotocol = check_request(request, version, self._settings)
-        if refusal is not None:
-            self._refuse(slot, refusal)
-            if access is not None and entry is not None:
-                access.request(entry, refusal.status)
-            return
-        wsi = self._handle(slot)
-        reply = self._reply = Reply(wsi, request)
-        try:
-            if version == HTTP:
-                answer_http(self, wsi, reply)
-            else:
-                answer_upgrade(self, wsi, reply, subprotocol)
-        finally:
-            self._reply = None
-            if access is not None and entry is not None:
-                access.close(slot, entry, reply)
-
-    def _forwarded(self, slot: int, version: int) -> None:
-        """A request by way of a trusted proxy, which may speak for others in the next one."""
-        request = Request(self._c, slot)
-        client = None if request.gone else client_of(request, self._settings.proxies)
-        if isinstance(client, Refusal):
-            self._refuse(slot, client)
-            return
-        before = None if client is None else set_peer(self._c, slot, client)
-        self._request(slot, version)
-        if before is not None and lib.lws_version(self._c, slot) == HTTP:
-            lib.lws_set_peer(self._c, slot, before, False, ffi.new("struct lws_address *"))
-
-    def _refuse(self, slot: int, refusal: Refusal) -> None:
-        log_refusal(self._peer(slot), refusal)
-        lib.lws_refuse(self._c, slot, refusal.status, False)
 
     def _handle(self, slot: int) -> libwebsocket:
         """The handle of a slot, made if there is none, with user memory of its own for the

@@ -12,8 +12,8 @@ import stat
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import formatdate
+from typing import NamedTuple
 
 from . import conditions, log
 from ._core import lib
@@ -76,8 +76,7 @@ TAKEN = frozenset(
 CONDITIONAL = slice(lib.LWS_FIELD_RANGE, lib.LWS_FIELD_COUNT)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """How a file is to be sent, checked: what the application has said about it."""
 
     content_type: str | None
@@ -146,6 +145,17 @@ def checked_answer(
     precompressed: bool,
 ) -> Answer:
     """The options of a call. Raises TypeError or ValueError as the call says."""
+    if headers is None and type(content_type) is type(cache_control or content_type) is str:
+        return _plain_answer(content_type, cache_control, bool(precompressed))
+    return _check_answer(content_type, cache_control, headers, precompressed)
+
+
+def _check_answer(
+    content_type: str | None,
+    cache_control: str | None,
+    headers: HeaderFields | None,
+    precompressed: bool,
+) -> Answer:
     if content_type is not None:
         check_content_type(content_type)
     lines = field_lines(headers, TAKEN)
@@ -153,6 +163,12 @@ def checked_answer(
         check_text("cache_control", cache_control, CACHE_CONTROL_MAX)
         lines = field_lines({"Cache-Control": cache_control}, frozenset()) + lines
     return Answer(content_type, lines, bool(precompressed))
+
+
+@functools.lru_cache(maxsize=256)
+def _plain_answer(content_type: str, cache_control: str | None, precompressed: bool) -> Answer:
+    """The options that most calls have, which are the same for each request."""
+    return _check_answer(content_type, cache_control, None, precompressed)
 
 
 def send_opened(
@@ -215,8 +231,7 @@ def error_reply(reply: Reply, error: OSError | None, path: bytes, number: int | 
 # ---- What is sent ----
 
 
-@dataclass(slots=True)
-class _Content:
+class _Content(NamedTuple):
     """What the head says of the bytes, whichever of them are sent."""
 
     path: bytes
@@ -237,22 +252,32 @@ class _Content:
         return f"Content-Type: {content_type}\r\n{coding}Accept-Ranges: bytes\r\n"
 
 
+@functools.lru_cache(maxsize=1024)
+def _whole_lines(content: _Content, inode: int, size: int, mtime_ns: int) -> str:
+    """The fields of the whole file: the same for each request, until the file changes."""
+    lines = content.lines(*validators(inode, size, mtime_ns))
+    return f"{content.type_lines()}Content-Length: {size}\r\n{lines}"
+
+
 def _send(
     reply: Reply, descriptor: int, status: os.stat_result, content: _Content, conditional: bool
 ) -> bool:
     """Queues head and file. Returns whether the core has taken the descriptor over."""
     wsi, request, size = reply.wsi, reply.request, status.st_size
-    etag, modified = validators(status.st_ino, size, status.st_mtime_ns)
-    lines = content.lines(etag, modified)
+    identity = status.st_ino, size, status.st_mtime_ns
     code, first, end = 200, 0, size
     if conditional:
-        seconds = status.st_mtime_ns // 1_000_000_000
-        code, first, end = _evaluate(request, etag.encode(), seconds, size)
-    if code in (200, 206):
-        span = f"Content-Range: bytes {first}-{end - 1}/{size}\r\n" if code == 206 else ""
-        lines = f"{content.type_lines()}Content-Length: {end - first}\r\n{span}{lines}"
-        length = end - first
+        etag = validators(*identity)[0].encode()
+        code, first, end = _evaluate(request, etag, identity[2] // 1_000_000_000, size)
+    length = end - first
+    if code == 200:
+        lines = _whole_lines(content, *identity)
+    elif code == 206:
+        span = f"Content-Range: bytes {first}-{end - 1}/{size}\r\n"
+        lines = f"{content.type_lines()}Content-Length: {length}\r\n{span}"
+        lines += content.lines(*validators(*identity))
     else:
+        lines = content.lines(*validators(*identity))
         if code == 416:
             lines = f"Content-Range: bytes */{size}\r\n"
             value = request.field(lib.LWS_FIELD_RANGE)

@@ -54,6 +54,8 @@ VERSIONS = {
     lib.LWS_VERSION_HIXIE76: "hixie-76",
 }
 
+SIZE = ffi.typeof("size_t *")
+
 _write = lib.lws_write
 _write_arena = lib.lws_write_arena
 _write_copy = lib.lws_write_copy
@@ -242,11 +244,10 @@ def libwebsocket_get_uri(wsi: libwebsocket) -> str | None:
     """
     _check_wsi(wsi)
     if wsi._slot != NO_SLOT:
-        length = ffi.new("size_t *")
+        length = ffi.new(SIZE)
         uri = lib.lws_uri(wsi._context._c, wsi._slot, length)
-        if uri != ffi.NULL:
-            # The core takes only ASCII in a target.
-            return bytes(ffi.buffer(uri, length[0])).decode("latin-1")
+        if uri:
+            return str(ffi.buffer(uri, length[0]), "ascii")  # as the core takes no other target
         refuse(wsi, logging.WARNING, "uri-refused", _state(wsi))
     elif isinstance(wsi, own_handle):
         return ""  # a callback of 2010 compares it before it looks at the reason
