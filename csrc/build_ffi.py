@@ -44,13 +44,14 @@ def relative(path: Path) -> str:
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "cdef.h").read_text())
 sanitize = SANITIZE if os.environ.get("LWS_SANITIZE") else []
+coverage = ["--coverage", "-O0"] if os.environ.get("LWS_COVERAGE") else []
 ffibuilder.set_source(
     "libwebsockets._core",
     '#include "libwebsockets.h"',
     sources=[relative(HERE / f"{name}.c") for name in SOURCES],
     include_dirs=[relative(HERE)],
-    extra_compile_args=FLAGS + sanitize,
-    extra_link_args=sanitize[:1],
+    extra_compile_args=FLAGS + sanitize + coverage,
+    extra_link_args=sanitize[:1] + coverage[:1],
     py_limited_api=True,
 )
 

@@ -53,6 +53,7 @@ LEFT_OUT = {
     "slow_reader": "measures memory",
     "many_connections_leave_nothing": "measures memory",
     "what_a_session_keeps": "measures memory",
+    "PR_18": "starts 200 servers, each slow to start then",
     "websocat": "a client with limits of time of its own",
     "test_shim": "a preloaded library of its own makes malloc fail",
     "test_slowhttptest": "measures times",

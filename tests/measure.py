@@ -1,0 +1,167 @@
+"""Coverage of the C core and of the Python package by all tests: python tests/measure.py [ARGS].
+
+A copy of the tree is built with gcov outside of the checkout. The C tests and pytest run over it;
+every interpreter, the forked servers and those without root too, adds what it has run. Fails under
+95 % of the lines or 85 % of the branches of the C core; names each branch of Python never taken.
+
+The interpreter that runs this must have the packages of the `test` extra.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+from collections import defaultdict
+from pathlib import Path
+
+from sanitize import IGNORED, ROOT
+
+LINES, BRANCHES = 95.0, 85.0
+
+# Measured by time or by memory, or of no code of the package's: they run elsewhere in CI.
+LEFT_OUT = ("benchmark", "packaging", "slowhttptest", "soak", "autobahn")
+
+# A server leaves by _exit, which neither gcov nor coverage.py sees: it leaves by exit() here, which
+# runs the C library's own handlers and nothing of Python. Every user must be able to add figures.
+STARTUP = """
+import ctypes, os
+os.umask(0)
+os._exit = ctypes.CDLL(None).exit
+import coverage
+coverage.process_startup()
+"""
+
+CONFIG = """
+[run]
+branch = true
+parallel = true
+source_pkgs = libwebsockets
+omit = */benchmark/*
+data_file = {figures}/.coverage
+patch = _exit
+disable_warnings = no-data-collected, module-not-imported, module-not-measured
+[report]
+show_missing = true
+skip_covered = true
+exclude_also =
+    if TYPE_CHECKING:
+"""
+
+
+def prepare(work: Path) -> tuple[Path, Path]:
+    """The built copy, and the interpreter to run its tests with."""
+    tree = work / "tree"
+    shutil.copytree(ROOT, tree, ignore=IGNORED)
+    (tree / "libwebsockets/testserver").symlink_to("../test-server")
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=tree,
+        env={**os.environ, "LWS_COVERAGE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    subprocess.run(["chmod", "-R", "a+rwX", tree / "build"], check=True)
+    venv.create(work / "venv", symlinks=True, with_pip=False)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = work / "venv/lib" / version / "site-packages"
+    (packages / "measured_startup.py").write_text(STARTUP)
+    paths = f"{tree}\n{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n"
+    (packages / "0.pth").write_text(f"{paths}import measured_startup\n")
+    return tree, work / "venv/bin/python"
+
+
+Figures = dict[str, tuple[dict[int, int], dict[tuple[int, int], int]]]
+
+
+def gcov(tree: Path) -> Figures:
+    """For each C file: how often each line ran, and each branch of a line was taken."""
+    figures: Figures = defaultdict(lambda: (defaultdict(int), defaultdict(int)))
+    for data in (tree / "build").rglob("*.gcda"):
+        printed = subprocess.run(
+            ["gcov", "--json-format", "--stdout", "--branch-probabilities", data],
+            cwd=tree,
+            capture_output=True,
+            check=True,
+        ).stdout
+        for text in printed.splitlines():
+            for source in json.loads(text)["files"]:
+                name = Path(source["file"]).name
+                if not (tree / "csrc" / name).exists() or name == "cdef.h":
+                    continue
+                lines, branches = figures[name]
+                for line in source["lines"]:
+                    lines[line["line_number"]] += line["count"]
+                    for index, branch in enumerate(line["branches"]):
+                        branches[line["line_number"], index] += branch["count"]
+    return figures
+
+
+def told(hits: int, total: int) -> float:
+    return 100.0 * hits / total if total else 100.0
+
+
+def report_c(tree: Path) -> bool:
+    """Prints the figures of the C core; whether they are high enough."""
+    all_lines = hit_lines = all_branches = hit_branches = 0
+    for name, (lines, branches) in sorted(gcov(tree).items()):
+        ran = sum(1 for count in lines.values() if count)
+        taken = sum(1 for count in branches.values() if count)
+        never = [str(number) for number, count in sorted(lines.items()) if not count]
+        print(
+            f"{name:28} lines {told(ran, len(lines)):5.1f} %  branches "
+            f"{told(taken, len(branches)):5.1f} %  never: {' '.join(never) or '-'}"
+        )
+        all_lines, hit_lines = all_lines + len(lines), hit_lines + ran
+        all_branches, hit_branches = all_branches + len(branches), hit_branches + taken
+    lines_told, branches_told = told(hit_lines, all_lines), told(hit_branches, all_branches)
+    print(
+        f"C core: {lines_told:.1f} % of {all_lines} lines, "
+        f"{branches_told:.1f} % of {all_branches} branches"
+    )
+    return lines_told >= LINES and branches_told >= BRANCHES
+
+
+def main() -> int:
+    work = Path(tempfile.mkdtemp(prefix="measure-"))
+    try:
+        work.chmod(0o755)
+        figures = work / "figures"
+        figures.mkdir()
+        figures.chmod(0o1777)
+        tree, python = prepare(work)
+        config = work / "coveragerc"
+        config.write_text(CONFIG.format(figures=figures))
+        flags = "SANITIZERS=--coverage -O0 -fno-wrapv"
+        ended = [subprocess.call(["make", "-s", "-C", "tests/c", "check", flags], cwd=tree)]
+        environment = {**os.environ, "COVERAGE_PROCESS_START": str(config)}
+        chosen = f"not ({' or '.join(LEFT_OUT)})"
+        groups = [sys.argv[1:]] if sys.argv[1:] else [["tests/hostile"], ["--ignore=tests/hostile"]]
+        runs = []
+        for number, group in enumerate(groups):
+            folder = work / f"tmp-{number}"
+            command = [python, "-m", "pytest", "-q", f"--basetemp={folder}", "-k", chosen, *group]
+            runs.append(subprocess.Popen(command, cwd=tree, env=environment))
+        ended += [process.wait() for process in runs]
+        high = report_c(tree)
+        for command in (["combine", "-q"], ["report"]):
+            subprocess.call(
+                [sys.executable, "-m", "coverage", *command, f"--rcfile={config}"], cwd=tree
+            )
+        if any(ended):
+            print("a test has failed under measurement: the figures may be too low")
+        if not high:
+            print(f"the C core has less than {LINES} % of lines or {BRANCHES} % of branches")
+        return 0 if high else 1
+    finally:
+        shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
