@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.raw import get, upgrade, upgrade76
+from support.raw import get, upgrade, upgrade76, wait_until
 from support.server import resident
 
 import libwebsockets as lws
@@ -50,6 +50,7 @@ def test_fields_of_one_request_do_not_show_in_the_next(serve: Any) -> None:
     server = serve(ASKING)
     client = server.connect().send(get("/a", ("X-Twice", "1")) + get("/b"))
     assert client.response().status == client.response().status == 200
+    wait_until(lambda: len(server.found("LWS_CALLBACK_HTTP")) == 2)
     both = server.found("LWS_CALLBACK_HTTP")
     assert [told["twice"] for told in both] == ["1", None]
 
