@@ -621,7 +621,7 @@ void lws_message_free(uint8_t *payload);
 
 /*
  * The request of a slot whose LWS_EVENT_REQUEST is being answered, and its head; else NULL, also
- * when the peer has reset the connection in the round of that event.
+ * when the peer has reset the connection in the round of that event, or the application closed it.
  */
 const struct lws_request *lws_request(struct lws_context *context, uint32_t slot);
 const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);

@@ -224,9 +224,9 @@ void take_request(uint32_t slot, unsigned version) {
     struct peer *peer = peer_of(slot);
     unsigned how = decide();
 
-    if (wsi->state == LWS_STATE_DEAD) {
+    if (wsi->state != LWS_STATE_REPLY) {
         REQUIRE(lws_request(run.context, slot) == NULL);
-        return; /* ended in the same round, by another callback */
+        return; /* ended or closed in the same round, by another callback */
     }
     for (unsigned i = 0; !peer && i < run.peer_count; i++)
         if (run.peers[i].socket->fd == wsi->fd)
