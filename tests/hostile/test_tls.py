@@ -77,7 +77,7 @@ def test_TLS_01_handshakes_that_do_not_come_to_an_end(row: Row) -> None:
             break
     for client in (silent, slow, stopped):
         gone(client)
-    assert len(row.server.logged("tls-handshake-timeout")) == 3
+    wait_until(lambda: len(row.server.logged("tls-handshake-timeout")) == 3)
 
 
 def endless_hello() -> bytes:
