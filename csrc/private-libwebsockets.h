@@ -1,7 +1,4 @@
-/*
- * What the files of the service share: the connection, the context, and the functions between
- * files, grouped by the file that has them.
- */
+/* What the files of the service share: its structures, and functions grouped by their file. */
 #ifndef PRIVATE_LIBWEBSOCKETS_H
 #define PRIVATE_LIBWEBSOCKETS_H
 
