@@ -163,6 +163,9 @@ class _Server:
         self.reload = False
         self.grace = arguments.settings.shutdown_grace
         self.requests = 0  # to stop: the first gracefully, the next at once
+        # Ctrl-C reaches the parent too, which then closes the life pipe: both are one request.
+        self.interrupted = False
+        self.parent_left = False
         self.status = 0
         self.cause = "a callback asked for it"
         self.parent = os.getppid()
@@ -223,8 +226,10 @@ class _Server:
     def _parent_left(self, _events: int) -> None:
         """The life pipe has no writer any more: the parent has closed it, or has died."""
         self.context._watch(self.life, 0, WATCH_LIFE, self._parent_left)
-        self.cause = "the life pipe is closed"
-        self.requests += 1
+        self.parent_left = True
+        if not self.interrupted:
+            self.cause = "the life pipe is closed"
+            self.requests += 1
 
     def _signalled(self, _events: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -235,6 +240,10 @@ class _Server:
         self.reload = True
 
     def _stop_signal(self, number: int, _frame: FrameType | None) -> None:
+        again = self.interrupted
+        self.interrupted = again or number == signal.SIGINT
+        if number == signal.SIGINT and self.parent_left and not again:
+            return
         self.cause = signal.Signals(number).name
         self.requests += 1
         if self.requests > 1:
