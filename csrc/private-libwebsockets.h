@@ -246,8 +246,9 @@ struct lws_context {
     uint32_t dead_first; /* chained by next_end when the end has been reported */
 
     struct lws_list pending, ended, writable, deadlines[LWS_DEADLINE_LISTS];
-    struct lws_list flush[2]; /* plain; secure: what is gathered is to be encrypted first */
-    uint8_t *to_encrypt;      /* LWS_SHARE_SECURE, once there is a secure listener */
+    struct lws_list flush[2];       /* plain; secure: what is gathered is to be encrypted first */
+    uint8_t *to_encrypt;            /* LWS_SHARE_SECURE, once there is a secure listener */
+    struct lws_segment *encrypting; /* in no queue any more: its bytes are lent */
 
     uint8_t *arena;
     uint32_t arena_used;
@@ -412,6 +413,7 @@ bool lws_is_passing(int error);
 struct lws_segment *lws_segment_new(uint32_t size);
 void lws_queue_append(struct libwebsocket *wsi, struct lws_segment *segment);
 void lws_queue_drop_first(struct libwebsocket *wsi);
+void lws_segment_free(struct lws_segment *segment);
 
 /*
  * One send of the queue's first segment, of at most limit bytes. Returns the bytes that left, 0 if

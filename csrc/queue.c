@@ -61,15 +61,19 @@ void lws_queue_append(struct libwebsocket *wsi, struct lws_segment *segment) {
     wsi->queue_last = segment;
 }
 
-void lws_queue_drop_first(struct libwebsocket *wsi) {
-    struct lws_segment *segment = wsi->queue;
-
-    wsi->queue = segment->next;
+void lws_segment_free(struct lws_segment *segment) {
     if (segment->fd >= 0) {
         close(segment->fd);
     }
     lws_shared_release(segment->shared);
     free(segment);
+}
+
+void lws_queue_drop_first(struct libwebsocket *wsi) {
+    struct lws_segment *segment = wsi->queue;
+
+    wsi->queue = segment->next;
+    lws_segment_free(segment);
 }
 
 void lws_shared_release(struct lws_shared *shared) {

@@ -311,11 +311,39 @@ static uint32_t take_plaintext(struct lws_context *context, struct libwebsocket 
     return size;
 }
 
+/* A large segment needs no copy: up to a share of it where it lies. Returns NULL if it is none. */
+static const uint8_t *lend_segment(struct lws_context *context, struct libwebsocket *wsi,
+                                   uint32_t *length) {
+    struct lws_segment *segment = wsi->queue;
+
+    if (wsi->gather_first || !segment || segment->fd >= 0 ||
+        segment->end - segment->offset <= LWS_GATHER_MAX) {
+        return NULL;
+    }
+
+    const uint8_t *bytes =
+        (segment->shared ? segment->shared->bytes : segment->bytes) + segment->offset;
+    uint64_t left = segment->end - segment->offset;
+
+    *length = left < LWS_SHARE_SECURE ? (uint32_t)left : LWS_SHARE_SECURE;
+    segment->offset += *length;
+    wsi->queued -= *length;
+    if (segment->offset == segment->end) {
+        wsi->queue = segment->next;
+        context->encrypting = segment;
+    }
+    return bytes;
+}
+
 uint32_t lws_secure_next(struct lws_context *context, const uint8_t **bytes, uint32_t *length) {
     struct lws_list *list = &context->flush[1];
 
     if (lws_foreign(context)) {
         return LWS_NO_SLOT;
+    }
+    if (context->encrypting) {
+        lws_segment_free(context->encrypting);
+        context->encrypting = NULL;
     }
     while (list->first != LWS_NO_SLOT) {
         struct libwebsocket *wsi = lws_at(context, list->first);
@@ -333,8 +361,11 @@ uint32_t lws_secure_next(struct lws_context *context, const uint8_t **bytes, uin
             lws_queue_secure(context, wsi, NULL, 0);
             continue;
         }
-        *bytes = context->to_encrypt;
-        *length = take_plaintext(context, wsi);
+        *bytes = lend_segment(context, wsi, length);
+        if (!*bytes) {
+            *bytes = context->to_encrypt;
+            *length = take_plaintext(context, wsi);
+        }
         if (*length) {
             return wsi->slot;
         }

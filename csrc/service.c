@@ -91,6 +91,9 @@ void lws_context_destroy(struct lws_context *context) {
     }
     free(context->gather);
     free(context->to_encrypt);
+    if (context->encrypting) {
+        lws_segment_free(context->encrypting);
+    }
     free(context->events);
     free(context->requests);
     free(context->ready);
