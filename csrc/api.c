@@ -23,8 +23,8 @@ static struct lws_handed_request *handed(struct lws_context *context, uint32_t s
     int error;
     struct libwebsocket *wsi = named(context, slot, &error);
 
-    return wsi && wsi->state == LWS_STATE_REPLY && wsi->request
-               ? &context->requests[wsi->request - 1]
+    return wsi && wsi->state == LWS_STATE_REPLY && wsi->in.http.request
+               ? &context->requests[wsi->in.http.request - 1]
                : NULL;
 }
 
@@ -162,9 +162,9 @@ int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol
         free(opening);
         return LWS_ERROR_ARGUMENT;
     }
-    wsi->opening = opening;
     wsi->version = request->version;
     lws_release_request(wsi);
+    wsi->opening = opening;
     wsi->state = LWS_STATE_OPEN;
     wsi->session = 1;
     wsi->deflate = compressed && wsi->version != LWS_VERSION_HIXIE76;

@@ -324,7 +324,7 @@ void lws_interest(struct lws_context *context, struct libwebsocket *wsi, uint8_t
 static void next_request(struct lws_context *context, struct libwebsocket *wsi) {
     wsi->state = LWS_STATE_HEAD;
     wsi->head_only = 0;
-    memset(&wsi->in, 0, sizeof wsi->in);
+    memset(&wsi->in.http.scan, 0, sizeof wsi->in.http.scan);
     lws_interest(context, wsi, 1);
     if (wsi->stash) {
         lws_deadline_set(context, wsi, LWS_DEADLINE_HANDSHAKE);
@@ -389,10 +389,13 @@ void lws_drained(struct lws_context *context, struct libwebsocket *wsi) {
 }
 
 void lws_release_request(struct libwebsocket *wsi) {
-    wsi->request = 0;
-    if (wsi->head_size) {
-        lws_stash_take(&wsi->stash, wsi->head_size);
-        wsi->head_size = 0;
+    if (wsi->opening) {
+        return; /* a session's: what was kept of the request has made room for frames */
+    }
+    wsi->in.http.request = 0;
+    if (wsi->in.http.head_size) {
+        lws_stash_take(&wsi->stash, wsi->in.http.head_size);
+        wsi->in.http.head_size = 0;
     }
 }
 

@@ -29,7 +29,7 @@ static int check_frame(const struct lws_context *context, const struct libwebsoc
     int kind = protocol & ~(LWS_WRITE_NO_FIN | LWS_WRITE_COMPRESSED);
     bool hixie = wsi->version == LWS_VERSION_HIXIE76;
 
-    write->utf8 = wsi->out_utf8;
+    write->utf8 = wsi->in.ws.out_utf8;
     write->first = (final ? LWS_FRAME_FIN : 0) | (compressed ? LWS_FRAME_RSV1 : 0);
     switch (kind) {
     case LWS_WRITE_TEXT:
@@ -81,7 +81,7 @@ static void note_frame(struct libwebsocket *wsi, const struct write *write) {
     if (opcode != LWS_OPCODE_CONTINUATION) {
         wsi->out_text = opcode == LWS_OPCODE_TEXT && !(write->first & LWS_FRAME_RSV1);
     }
-    wsi->out_utf8 = write->utf8;
+    wsi->in.ws.out_utf8 = write->utf8;
 }
 
 /* The connection that may take a write of this kind, or NULL with the error. */
@@ -389,7 +389,7 @@ void lws_output_ping(struct lws_context *context, struct libwebsocket *wsi) {
     /* Behind a blocked queue it would measure the queue; the pong's deadline runs all the same. */
     if (room) {
         wsi->ping++;
-        wsi->ping_sent = clock_us();
+        wsi->ping_sent = (uint32_t)clock_us();
         lws_frame_header(room, sizeof wsi->ping, LWS_FRAME_FIN | LWS_OPCODE_PING);
         memcpy(room + 2, &wsi->ping, sizeof wsi->ping);
     }
@@ -402,9 +402,9 @@ bool lws_match_pong(struct lws_context *context, struct libwebsocket *wsi, const
         return false;
     }
 
-    uint64_t passed = clock_us() - wsi->ping_sent;
+    uint32_t passed = (uint32_t)clock_us() - wsi->ping_sent;
 
-    wsi->latency = passed < UINT32_MAX - 1 ? (uint32_t)passed + 1 : UINT32_MAX;
+    wsi->latency = passed < UINT32_MAX ? passed + 1 : UINT32_MAX;
     lws_deadline_set(context, wsi, LWS_DEADLINE_PING);
     return true;
 }

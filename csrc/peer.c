@@ -137,6 +137,7 @@ int lws_set_peer(struct lws_context *context, uint32_t slot, const struct lws_ad
         return LWS_ERROR_CLOSED;
     }
     *before = wsi->peer;
+    lws_peer_uncount(context, wsi);
     wsi->peer = *peer;
     wsi->forwarded_secure = secure;
     return 0;
@@ -291,20 +292,20 @@ bool lws_peer_count(struct lws_context *context, struct libwebsocket *wsi) {
         counts->used++;
     }
     found->count++;
-    memcpy(wsi->counted_as, bytes, 16);
     wsi->counted = 1;
     return true;
 }
 
 void lws_peer_uncount(struct lws_context *context, struct libwebsocket *wsi) {
     struct lws_counts *counts = &context->counts;
+    uint8_t bytes[16];
 
-    if (!wsi->counted) {
+    if (!wsi->counted || !counted(context, &wsi->peer, bytes)) {
         return;
     }
     wsi->counted = 0;
 
-    struct lws_count *found = find_count(counts, wsi->counted_as);
+    struct lws_count *found = find_count(counts, bytes);
 
     if (found->count == 0 || --found->count) {
         return;

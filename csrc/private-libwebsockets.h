@@ -133,7 +133,7 @@ struct libwebsocket {
     uint8_t secure : 1;
     uint8_t forwarded_secure : 1; /* a trusted proxy says that its client came by TLS */
     uint8_t proxy_due : 1;        /* a PROXY header comes before all else */
-    uint8_t counted : 1;          /* in the table of addresses, as counted_as */
+    uint8_t counted : 1;          /* peer is in the table of addresses */
     uint8_t pending : 1;          /* in the list of those with undecoded input */
     uint8_t flushing : 1;         /* in the list of those with gathered output */
     uint8_t skipping : 1;         /* the present frame is read and dropped */
@@ -158,25 +158,34 @@ struct libwebsocket {
     uint8_t mask_phase;  /* payload bytes of the present frame so far, modulo 4 */
 
     uint16_t end_code;
-    uint32_t requests;  /* answered so far */
-    uint32_t head_size; /* bytes of the stash that the request being answered takes */
+    uint32_t lingered; /* bytes dropped while lingering */
 
     union {
-        struct lws_head_scan scan; /* HEAD */
+        struct {
+            struct lws_head_scan scan;
+            uint32_t requests;  /* answered so far */
+            uint32_t request;   /* index + 1 of the one being answered, 0: none */
+            uint32_t head_size; /* bytes of the stash that it takes */
+        } http;
         struct {
             uint64_t frame_left;
             uint32_t total; /* bytes of the message so far */
             uint32_t utf8;
             uint8_t mask[4];
-        } ws;
+            uint32_t out_utf8; /* of the fragmented text of ours */
+        } ws;                  /* of a session */
     } in;
 
-    uint32_t request;                   /* index + 1 of the request being answered, 0: none */
-    uint32_t lingered;                  /* bytes dropped while lingering */
     uint32_t queued;                    /* bytes gathered and queued, files not counted */
     uint32_t gather_first, gather_last; /* offset + 8 of chunks in the gather arena, 0: none */
     uint32_t next_pending, next_flush, next_late, next_writable; /* slots */
     uint32_t next_end; /* in the list of the dead, then of the free */
+
+    uint32_t ping;      /* of the last ping sent: its number, its payload */
+    uint32_t ping_sent; /* microseconds, modulo 2^32 */
+    uint32_t latency;   /* microseconds, the last measured + 1, 0: none */
+    struct lws_deadline deadlines[2];
+    struct lws_address peer;
 
     struct lws_stash *stash;
     struct lws_stash *records;  /* secure: a TLS record that is not whole yet */
@@ -185,13 +194,6 @@ struct libwebsocket {
     uint8_t *pong_waiting; /* length, then payload: the newest ping's, while output is blocked */
     struct lws_opening *opening;
     uint64_t sent; /* bytes that the kernel has taken */
-    struct lws_deadline deadlines[2];
-    uint32_t out_utf8;  /* of the fragmented text of ours */
-    uint32_t ping;      /* of the last ping sent: its number, its payload */
-    uint32_t latency;   /* microseconds, the last measured + 1, 0: none */
-    uint64_t ping_sent; /* microseconds */
-    struct lws_address peer;
-    uint8_t counted_as[16];
 };
 
 struct lws_list {

@@ -66,12 +66,12 @@ static ptrdiff_t take_head(struct lws_context *context, struct libwebsocket *wsi
 static void hand_out(struct lws_context *context, struct libwebsocket *wsi) {
     struct lws_handed_request *handed = &context->requests[context->request_count++];
 
-    wsi->request = context->request_count;
+    wsi->in.http.request = context->request_count;
     wsi->state = LWS_STATE_REPLY;
     wsi->handle = 1;
-    wsi->requests++;
+    wsi->in.http.requests++;
     wsi->keep = handed->request.keep_alive && !context->stopping &&
-                wsi->requests < context->options.keepalive_requests;
+                wsi->in.http.requests < context->options.keepalive_requests;
     handed->request.keep_alive = wsi->keep;
     lws_deadline_clear(context, wsi, 0);
     lws_event(context, LWS_EVENT_REQUEST, wsi->slot, handed->request.version, 0);
@@ -80,13 +80,13 @@ static void hand_out(struct lws_context *context, struct libwebsocket *wsi) {
 /* Looks for a request in the bytes that are there. Returns as take_head. */
 static ptrdiff_t find_request(struct lws_context *context, struct libwebsocket *wsi,
                               const uint8_t *data, uint32_t there) {
-    ptrdiff_t size = lws_head_scan(data, there, &context->options.head, &wsi->in.scan);
+    ptrdiff_t size = lws_head_scan(data, there, &context->options.head, &wsi->in.http.scan);
 
     if (size > 0) {
         size = take_head(context, wsi, data, there, (uint32_t)size);
         if (size == 0) {
             /* Waiting for the eight bytes of hixie-76: the head is found anew when they come. */
-            memset(&wsi->in.scan, 0, sizeof wsi->in.scan);
+            memset(&wsi->in.http.scan, 0, sizeof wsi->in.http.scan);
         }
     }
     return size;
@@ -121,7 +121,7 @@ uint32_t lws_decode_head(struct lws_context *context, struct libwebsocket *wsi, 
     if (stashed) {
         /* The head stays where it is until it is answered. */
         if (size) {
-            wsi->head_size = (uint32_t)size;
+            wsi->in.http.head_size = (uint32_t)size;
             hand_out(context, wsi);
         }
         return 0;
