@@ -45,21 +45,6 @@ static const struct lws_opening *opening_of(const struct lws_context *context, u
     return lws_foreign(context) || slot >= context->slots ? NULL : lws_at(context, slot)->opening;
 }
 
-/* Copies what is to be known of the request later. */
-static struct lws_opening *keep_opening(const struct lws_context *context, const uint8_t *head,
-                                        const struct lws_request *request) {
-    uint32_t fields = context->options.keep_headers ? request->headers.length : 0;
-    struct lws_opening *opening = malloc(sizeof *opening + request->uri.length + fields);
-
-    if (opening) {
-        opening->uri_length = request->uri.length;
-        opening->fields_length = fields;
-        memcpy(opening->bytes, head + request->uri.offset, request->uri.length);
-        memcpy(opening->bytes + request->uri.length, head + request->headers.offset, fields);
-    }
-    return opening;
-}
-
 const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length) {
     struct lws_handed_request *request = handed(context, slot);
 
@@ -92,8 +77,7 @@ const uint8_t *lws_fields(struct lws_context *context, uint32_t slot, size_t *le
     if (!opening || !context->options.keep_headers) {
         return NULL;
     }
-    *length = opening->fields_length;
-    return opening->bytes + opening->uri_length;
+    return lws_opening_fields(context, opening, length);
 }
 
 int64_t lws_sent(struct lws_context *context, uint32_t slot) {
@@ -140,7 +124,7 @@ int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol
     uint32_t most = 512 + request->field[LWS_FIELD_HOST].length +
                     request->field[LWS_FIELD_ORIGIN].length + request->uri.length +
                     (uint32_t)(protocol_length + extensions_length);
-    struct lws_opening *opening = keep_opening(context, head, request);
+    struct lws_opening *opening = lws_opening_new(context, head, request);
 
     if (!opening) {
         return LWS_ERROR_MEMORY;

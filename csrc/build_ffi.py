@@ -22,6 +22,7 @@ SOURCES = [
     "connection",
     "frames",
     "listener",
+    "opening",
     "output",
     "peer",
     "queue",

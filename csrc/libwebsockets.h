@@ -635,9 +635,9 @@ const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *lengt
 
 /*
  * The field lines, each with its CR LF, of the same request. To be walked by lws_head_next and
- * lws_head_field with a struct lws_request whose headers is the slice (0, *length). Returns NULL,
- * or memory of the connection (valid to the end of the round); a session keeps them only with
- * keep_headers.
+ * lws_head_field with a struct lws_request whose headers is the slice (0, *length). Returns memory
+ * of the context, valid until the next call or the end of the round, or NULL: no request, memory is
+ * out, or a session without keep_headers.
  */
 const uint8_t *lws_fields(struct lws_context *context, uint32_t slot, size_t *length);
 

@@ -97,10 +97,10 @@ struct lws_stash {
     uint8_t bytes[];
 };
 
-/* What is kept of the request that opened a session: its URI, then its field lines. */
+/* What is kept of the request that opened a session: its URI, then its field lines, packed. */
 struct lws_opening {
     uint32_t uri_length;
-    uint32_t fields_length; /* 0 without keep_headers */
+    uint32_t packed_length; /* 0 without keep_headers */
     uint8_t bytes[];
 };
 
@@ -248,8 +248,10 @@ struct lws_context {
     uint32_t dead_first; /* chained by next_end when the end has been reported */
 
     struct lws_list pending, ended, writable, deadlines[LWS_DEADLINE_LISTS];
-    struct lws_list flush[2];       /* plain; secure: what is gathered is to be encrypted first */
-    uint8_t *to_encrypt;            /* LWS_SHARE_SECURE, once there is a secure listener */
+    struct lws_list flush[2]; /* plain; secure: what is gathered is to be encrypted first */
+    uint8_t *to_encrypt;      /* LWS_SHARE_SECURE, once there is a secure listener */
+    uint8_t *scratch;         /* for field lines, as long as the longest yet */
+    uint32_t scratch_room;
     struct lws_segment *encrypting; /* in no queue any more: its bytes are lent */
 
     uint8_t *arena;
@@ -425,6 +427,25 @@ ssize_t lws_send_segment(struct lws_context *context, struct libwebsocket *wsi, 
 
 /* How many bytes are gathered for a connection; with to they are copied there and let go. */
 uint32_t lws_take_gathered(struct lws_context *context, struct libwebsocket *wsi, uint8_t *to);
+
+/* ---- opening.c ------------------------------------------------------------------------------ */
+
+/*
+ * Packs field lines that lws_head_parse has accepted. to has room for length bytes and does not
+ * overlap. Returns the size packed, which is not larger.
+ */
+uint32_t lws_fields_pack(const uint8_t *fields, uint32_t length, uint8_t *to);
+
+/* Their size unpacked; with to they are written there. */
+uint32_t lws_fields_unpack(const uint8_t *packed, uint32_t length, uint8_t *to);
+
+/* What is to be known of a request later, the connection's; NULL if memory is out. */
+struct lws_opening *lws_opening_new(struct lws_context *context, const uint8_t *head,
+                                    const struct lws_request *request);
+
+/* Its field lines, the context's until the next call; NULL if memory is out. */
+const uint8_t *lws_opening_fields(struct lws_context *context, const struct lws_opening *opening,
+                                  size_t *length);
 
 /* ---- secure.c ------------------------------------------------------------------------------- */
 

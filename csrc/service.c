@@ -91,6 +91,7 @@ void lws_context_destroy(struct lws_context *context) {
     }
     free(context->gather);
     free(context->to_encrypt);
+    free(context->scratch);
     if (context->encrypting) {
         lws_segment_free(context->encrypting);
     }

@@ -23,8 +23,8 @@ def libwebsocket_get_header(wsi: libwebsocket, name: str | bytes) -> bytes | Non
     are a copy of the value without the white space around it; they are the peer's, and may be any
     but controls. Several fields of the name are joined by ``", "`` (RFC 9110, section 5.3).
 
-    A session keeps its request's field lines for this, as many bytes as they came in (some 500 from
-    a browser) in one allocation with its URI; the option ``keep_headers=False`` saves them.
+    A session keeps its request's field lines for this, packed (some 110 bytes from a browser, and
+    its cookies) in one allocation with its URI; the option ``keep_headers=False`` saves them.
 
     :param name: without regard to case.
     :returns: the value, maybe empty. None if there is no such field; None too, with a line in the

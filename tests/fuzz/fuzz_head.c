@@ -4,6 +4,7 @@
  * at a second time by a reader of our own; what is made of it lies inside it, and its reply is one.
  */
 #include "fuzz.h"
+#include "private-libwebsockets.h"
 
 #include <ctype.h>
 #include <strings.h>
@@ -109,6 +110,24 @@ static void check_slices(const uint8_t *head, size_t size, const struct lws_requ
     REQUIRE(upgrades == 0);
     for (unsigned i = 0; i < LWS_FIELD_COUNT; i++)
         (void)lws_head_has_token(head, request, (enum lws_field)i, "upgrade");
+}
+
+/* What a session keeps of its fields is what they were, and no more. */
+static void check_packing(const uint8_t *head, const struct lws_request *request) {
+    uint32_t length = request->headers.length;
+    uint8_t *fields = exact_copy(head + request->headers.offset, length);
+    uint8_t *packed = malloc(length ? length : 1), *again = malloc(length ? length : 1);
+    uint32_t size = lws_fields_pack(fields, length, packed);
+    uint8_t *tight = exact_copy(packed, size);
+
+    REQUIRE(size <= length);
+    REQUIRE(lws_fields_unpack(tight, size, NULL) == length);
+    REQUIRE(lws_fields_unpack(tight, size, again) == length);
+    REQUIRE(memcmp(again, fields, length) == 0);
+    free(tight);
+    free(again);
+    free(packed);
+    free(fields);
 }
 
 /* The 101: fits the room that is promised to be enough, ends as a head does, says nothing twice. */
@@ -219,6 +238,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (fault == 0) {
         check_accepted(head, (size_t)found, &limits, &request);
         check_slices(head, (size_t)found, &request);
+        check_packing(head, &request);
         fault = lws_handshake_check(head, oldest, &request);
         REQUIRE(fault <= 0 && fault > -LWS_FAULT_COUNT);
         if (fault == 0 && request.version != LWS_VERSION_HTTP)
