@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -104,6 +105,14 @@ def free_port() -> int:
         return port
 
 
+def record_of(line: bytes) -> Record:
+    try:
+        record: Record = json.loads(line)
+    except ValueError:
+        record = {"e": "OUTPUT", "line": line.decode("utf-8", "replace")}
+    return record
+
+
 class Server:
     """A server in a process of its own, started through libwebsocket_create_server.
 
@@ -146,6 +155,7 @@ class Server:
         self.pid = 0
         self.port = 0
         self.status: int | None = None
+        self._ended = False
         self._changed = threading.Condition()
         with open(log, "ab") as stderr:
             self.parent = subprocess.Popen(
@@ -173,18 +183,26 @@ class Server:
 
     def _read(self, stream: IO[bytes]) -> None:
         """Collects the records; ends when no process holds the pipe any more."""
+        rest = b""
         with stream:
-            for line in stream:
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    record = {"e": "OUTPUT", "line": line.decode("utf-8", "replace")}
+            while not self._ended:
+                select.select([stream], [], [])
+                # Read and noted at once, so that nobody finds the pipe empty in between.
                 with self._changed:
-                    self.records.append(record)
+                    more = os.read(stream.fileno(), 1 << 16)
+                    *lines, rest = (rest + more).split(b"\n")
+                    self.records.extend(map(record_of, lines))
+                    if not more:
+                        self.records.append({"e": "END"})
+                        self._ended = True
                     self._changed.notify_all()
-        with self._changed:
-            self.records.append({"e": "END"})
-            self._changed.notify_all()
+
+    def _catch_up(self) -> None:
+        """Takes in, with the lock held, what was reported before this call."""
+        end = time.monotonic() + 5
+        while not self._ended and select.select([self.parent.stdout], [], [], 0)[0]:
+            assert time.monotonic() < end, "the records do not end"
+            self._changed.wait(0.1)
 
     def wait_for(
         self, wanted: Callable[[Record], object], timeout: float = 5.0, since: int = 0
@@ -210,11 +228,15 @@ class Server:
         return self.wait_for(wanted, timeout, since)
 
     def found(self, event: str, since: int = 0) -> list[Record]:
+        """The records of that event that were reported by now, from index `since` on."""
         with self._changed:
+            self._catch_up()
             return [record for record in self.records[since:] if record["e"] == event]
 
     def mark(self) -> int:
+        """The index of the next record."""
         with self._changed:
+            self._catch_up()
             return len(self.records)
 
     def logs(self) -> list[Record]:
