@@ -188,7 +188,8 @@ static void serve_connection(struct lws_context *context, const struct epoll_eve
     if (!wsi || wsi->generation != (uint32_t)(event->data.u64 >> 32) || wsi->fd < 0) {
         return;
     }
-    if (event->events & EPOLLOUT) {
+    /* Not asked for any more, it may come for ever: see lws_interest. */
+    if (event->events & EPOLLOUT && wsi->interest == 2) {
         if (wsi->secure) {
             lws_send_ready_secure(context, wsi);
         } else {
