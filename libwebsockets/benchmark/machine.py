@@ -37,7 +37,7 @@ def describe() -> dict[str, str]:
     """Processor, kernel, Python and date, for the heading of a report."""
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {platform.release().partition("-")[0]}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
