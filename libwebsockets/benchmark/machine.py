@@ -35,9 +35,10 @@ def pin(process: int, processor: int) -> None:
 
 def describe() -> dict[str, str]:
     """Processor, kernel, Python and date, for the heading of a report."""
+    release = platform.release().partition("-")[0]
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
-        "kernel": f"{platform.system()} {platform.release().partition("-")[0]}",
+        "kernel": f"{platform.system()} {release}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
