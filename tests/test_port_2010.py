@@ -238,7 +238,7 @@ def test_reset_and_nothing_else_sets_the_number_to_0(server: Any) -> None:
 def test_established_and_closed_come_once(server: Any) -> None:
     with opened(server) as connection:
         assert numbers(connection, 2) == list("01")
-    server.wait_event("OUTPUT", line="Websocket connection closed\n")
+    server.wait_event("OUTPUT", line="Websocket connection closed")
     assert [record["line"] for record in server.found("OUTPUT")] == [
         "Websocket connection established\n",
         "Websocket connection closed\n",
