@@ -240,8 +240,8 @@ def test_established_and_closed_come_once(server: Any) -> None:
         assert numbers(connection, 2) == list("01")
     server.wait_event("OUTPUT", line="Websocket connection closed")
     assert [record["line"] for record in server.found("OUTPUT")] == [
-        "Websocket connection established\n",
-        "Websocket connection closed\n",
+        "Websocket connection established",
+        "Websocket connection closed",
     ]
 
 
