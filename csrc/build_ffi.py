@@ -16,6 +16,7 @@ SOURCES = [
     "http",
     "handshake",
     "proxy",
+    "file",
     # the service
     "api",
     "buffer",

@@ -10,6 +10,7 @@
 #define LWS_UTF8_COMPLETE ...
 #define LWS_UTF8_INVALID ...
 #define LWS_ACCEPT_LENGTH ...
+#define LWS_FILE_IDENTITY ...
 
 struct lws_head_limits {
     uint32_t request_line;
@@ -58,6 +59,7 @@ struct lws_request {
     uint8_t minor;
     uint8_t keep_alive;
     uint8_t version;
+    uint8_t conditional;
     ...;
 };
 
@@ -165,6 +167,23 @@ bool lws_head_next(const uint8_t *head, const struct lws_request *request, uint3
                    struct lws_slice *name, struct lws_slice *value);
 const char *lws_http_reason(int status);
 
+enum lws_file_kind { LWS_FILE_OTHER, LWS_FILE_REGULAR, LWS_FILE_FOLDER, ... };
+
+struct lws_file {
+    uint64_t inode;
+    uint64_t size;
+    int64_t mtime_ns;
+    uint8_t kind;
+    uint8_t form;
+    int fd;
+    ...;
+};
+
+int lws_open_beneath(int folder, const char *path, int flags);
+int lws_open_by_steps(int folder, const char *path, int flags);
+int lws_file_open(const char *root, const char *path, const char *suffixes, struct lws_file *file);
+void lws_file_close(struct lws_file *file);
+
 struct lws_context *lws_context_create(const struct lws_options *options, uint8_t *arena);
 void lws_context_destroy(struct lws_context *context);
 int lws_set_arena(struct lws_context *context, uint8_t *arena);
@@ -203,6 +222,8 @@ int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep
 int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive);
 int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t offset,
                   uint64_t length);
+int lws_reply_file(struct lws_context *context, uint32_t slot, const uint8_t *head, size_t length,
+                   struct lws_file *file, uint64_t offset, uint64_t size);
 int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, size_t length,
               int protocol);
 int lws_write_arena(struct lws_context *context, uint32_t slot, uint32_t offset, size_t length,

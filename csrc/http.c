@@ -579,6 +579,9 @@ int lws_head_parse(const uint8_t *head, size_t size, const struct lws_head_limit
     if (fault)
         return -fault;
 
+    for (unsigned field = LWS_FIELD_RANGE; field <= LWS_FIELD_IF_UNMODIFIED_SINCE; field++)
+        if (request->count[field])
+            request->conditional = 1;
     request->keep_alive = !lws_head_has_token(head, request, LWS_FIELD_CONNECTION, "close") &&
                           (request->minor > 0 ||
                            lws_head_has_token(head, request, LWS_FIELD_CONNECTION, "keep-alive"));

@@ -337,8 +337,9 @@ struct lws_request {
     uint8_t minor;                  /* 0 or 1: HTTP/1.x; later minors read as 1 */
     uint8_t keep_alive;             /* by version and Connection, for the application also by
                                        keepalive_requests: may the connection be used again? */
-    uint8_t version; /* enum lws_version: what it asks for; filled by lws_handshake_check */
-    uint32_t key3;   /* offset of the eight bytes after the head; hixie-76 only, else 0 */
+    uint8_t version;     /* enum lws_version: what it asks for; filled by lws_handshake_check */
+    uint8_t conditional; /* it has one of the fields from LWS_FIELD_RANGE to _IF_UNMODIFIED_SINCE */
+    uint32_t key3;       /* offset of the eight bytes after the head; hixie-76 only, else 0 */
 };
 
 /*
@@ -460,6 +461,56 @@ struct lws_address {
  * -LWS_FAULT_PROXY_HEADER as soon as the bytes that are there can be none.
  */
 ptrdiff_t lws_proxy_decode(const uint8_t *data, size_t len, struct lws_address *source);
+
+/* ---- Files -------------------------------------------------------------------------------------
+ */
+
+/*
+ * What these functions need of the kernel are descriptors; they hold no other state, and may be
+ * called from any thread.
+ */
+
+enum lws_file_kind {
+    LWS_FILE_OTHER = 0,
+    LWS_FILE_REGULAR = 1,
+    LWS_FILE_FOLDER = 2,
+};
+
+/* An open file, and all that tells its present content from other content. */
+struct lws_file {
+    uint64_t inode;
+    uint64_t size;
+    int64_t mtime_ns; /* time of modification, nanoseconds since 1970 */
+    uint8_t kind;     /* enum lws_file_kind */
+    uint8_t form;     /* 0: the file itself; n: the one with the n-th of the suffixes */
+    int fd;           /* the caller's to close; -1: none */
+};
+#define LWS_FILE_IDENTITY 26 /* bytes of it before fd that say which content it is */
+
+/*
+ * Opens path, relative to the descriptor folder, as open(2) with flags, close-on-exec, without ever
+ * leaving folder: by openat2 with RESOLVE_BENEATH, which follows the symbolic links that stay
+ * inside. A kernel without it: as lws_open_by_steps. path is not empty. Returns a descriptor, the
+ * caller's, or -errno (-EXDEV: the path leaves the folder).
+ */
+int lws_open_beneath(int folder, const char *path, int flags);
+
+/* The same component by component, each with O_NOFOLLOW: no symbolic link is followed, none at all.
+ */
+int lws_open_by_steps(int folder, const char *path, int flags);
+
+/*
+ * Opens a file for reading and looks at it. root NULL: path as open(2) takes it; else path is
+ * opened beneath the folder root, by lws_open_beneath. suffixes: NULL, or strings one behind the
+ * other, an empty one at the end. Where the file is a regular one, the first path with a suffix
+ * that is a regular file too, can be opened and is not older is taken in its place. Blocks on no
+ * FIFO, and takes no terminal. Returns 0: *file is filled, its descriptor the caller's; or -errno:
+ * its descriptor is -1, its kind LWS_FILE_FOLDER if it is root that could not be opened.
+ */
+int lws_file_open(const char *root, const char *path, const char *suffixes, struct lws_file *file);
+
+/* Closes the descriptor, if there still is one. */
+void lws_file_close(struct lws_file *file);
 
 /* ---- The service -------------------------------------------------------------------------- */
 
@@ -701,6 +752,15 @@ int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive);
  */
 int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t offset,
                   uint64_t length);
+
+/*
+ * A whole reply: length bytes of head, which are only read, as by lws_write_copy, then size bytes
+ * of the file from offset, as by lws_send_file. A small file leaves in one send with its head.
+ * Returns 0, the descriptor taken over; or an error: nothing of it will be sent, or the connection
+ * is lost, and the descriptor is still in *file.
+ */
+int lws_reply_file(struct lws_context *context, uint32_t slot, const uint8_t *head, size_t length,
+                   struct lws_file *file, uint64_t offset, uint64_t size);
 
 /*
  * Sends a message whose payload has padding around it: the header is written into the bytes before

@@ -321,6 +321,57 @@ int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t o
     return lws_output_file(context, wsi, fd, offset, length) ? 0 : LWS_ERROR_MEMORY;
 }
 
+/* A head with a file behind it, both small, as one piece of output. Returns 0 or an error. */
+static int reply_small(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *head,
+                       uint32_t length, struct lws_file *file, uint64_t offset, uint32_t size) {
+    uint8_t *room = lws_output_room(context, wsi, length + size);
+
+    if (!room) {
+        return wsi->state == LWS_STATE_DEAD ? LWS_ERROR_CLOSED : LWS_ERROR_MEMORY;
+    }
+    memcpy(room, head, length);
+    if (!read_file(file->fd, offset, room + length, size)) {
+        lws_report(context, wsi->slot, LWS_FAULT_FILE_TRUNCATED);
+        lws_die(context, wsi, false);
+    }
+    lws_file_close(file);
+    return 0;
+}
+
+int lws_reply_file(struct lws_context *context, uint32_t slot, const uint8_t *head, size_t length,
+                   struct lws_file *file, uint64_t offset, uint64_t size) {
+    int error;
+    struct write write;
+    struct libwebsocket *wsi;
+
+    if (offset > INT64_MAX || size > INT64_MAX - offset) {
+        return LWS_ERROR_ARGUMENT;
+    }
+    wsi = admit(context, slot, head, length, LWS_WRITE_HTTP, &write, &error);
+    if (!wsi) {
+        return error;
+    }
+    if (length <= LWS_GATHER_MAX && size <= LWS_FILE_COPY_MAX && !wsi->queue) {
+        return reply_small(context, wsi, head, (uint32_t)length, file, offset, (uint32_t)size);
+    }
+    error = lws_output_put(context, wsi, head, (uint32_t)length);
+    if (error) {
+        return error;
+    }
+    if (size == 0) {
+        lws_file_close(file);
+        return 0;
+    }
+    if (!lws_output_file(context, wsi, file->fd, offset, size)) {
+        /* The head has promised bytes that will not come. */
+        lws_report(context, slot, LWS_FAULT_ALLOC_FAILED);
+        lws_die(context, wsi, true);
+        return LWS_ERROR_CLOSED;
+    }
+    file->fd = -1;
+    return 0;
+}
+
 /* ---- control frames ------------------------------------------------------------------------- */
 
 int lws_output_close(struct lws_context *context, struct libwebsocket *wsi, unsigned code,

@@ -8,31 +8,44 @@ import hashlib
 import logging
 import mimetypes
 import os
-import stat
 import struct
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import conditions, log
-from ._core import lib
+from ._core import ffi, lib
 from .reply import (
     HeaderFields,
     check_content_type,
     check_text,
+    connection_line,
     field_lines,
+    head_bytes,
+    http_date,
     open_reply,
-    send_head,
 )
 from .request import Reply, Request
 from .wsi import _check_wsi, libwebsocket, refuse
 
-__all__ = ["OPEN_FLAGS", "Answer", "error_reply", "libwebsockets_serve_http_file", "send_opened"]
+__all__ = [
+    "IS_FOLDER",
+    "NAME_KEPT",
+    "TEXT",
+    "Answer",
+    "Source",
+    "checked_answer",
+    "error_reply",
+    "libwebsockets_serve_http_file",
+    "send_source",
+]
 
 CACHE_CONTROL_MAX = 256
-# A FIFO must not block the open, nor a terminal become the server's own.
-OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+NAME_KEPT = 1024  # characters of a name at most of which anything is kept
+ACCEPTED_KEPT = 256  # bytes of an Accept-Encoding likewise
+HEAD_KEPT = 2048  # bytes of a head that is kept for the next request
+HEADS_KEPT = 4  # of one file: it comes in several codings, and changes
 
 STATUSES = {
     errno.ENOENT: 404,
@@ -73,7 +86,16 @@ TAKEN = frozenset(
         "vary",
     }
 )
-CONDITIONAL = slice(lib.LWS_FIELD_RANGE, lib.LWS_FIELD_COUNT)
+ACCEPT_ENCODING: int = lib.LWS_FIELD_ACCEPT_ENCODING
+REGULAR: int = lib.LWS_FILE_REGULAR
+FOLDER: int = lib.LWS_FILE_FOLDER
+IDENTITY: int = lib.LWS_FILE_IDENTITY
+FILE = ffi.typeof("struct lws_file *")
+IS_FOLDER = 1  # what send_source returns beside 0 and -1
+TEXT = (str, type(None))  # the types of arguments by which something may be found again
+
+_lws_file_open = lib.lws_file_open
+_lws_reply_file = lib.lws_reply_file
 
 
 class Answer(NamedTuple):
@@ -82,6 +104,57 @@ class Answer(NamedTuple):
     content_type: str | None
     lines: str  # its further header fields
     precompressed: bool
+
+
+class Forms(NamedTuple):
+    """The compressed forms of files that a client takes, the best first."""
+
+    codings: tuple[bytes, ...]
+    suffixes: bytes  # of their names, each with a NUL behind it
+
+
+class Head:
+    """The head of a whole file: written anew once a second, for its Date."""
+
+    __slots__ = ("data", "date", "lines", "size")
+
+    def __init__(self, lines: str, size: int) -> None:
+        self.lines = lines
+        self.size = size
+        self.renew()
+
+    def renew(self) -> None:
+        """A second has passed."""
+        date = http_date()
+        self.data = head_bytes(200, self.lines)
+        self.date = date  # last: another thread may be looking
+
+
+class Source:
+    """A file as a call names it: where it is, how it is to be sent, and heads that went with it.
+
+    root is the folder that the path stays in, None for a path of the application's own. The heads
+    are by the content that they are of: which one is there is looked at for each request.
+    """
+
+    __slots__ = ("answer", "heads", "path", "root")
+
+    def __init__(self, root: bytes | None, path: bytes, answer: Answer) -> None:
+        self.root = ffi.NULL if root is None else root
+        self.path = path
+        self.answer = answer
+        self.heads: dict[bytes, Head] = {}
+
+    def head(self, content: bytes, size: int, lines: Callable[[], str]) -> Head:
+        """The head that goes with a content; kept for the next request."""
+        head = self.heads.get(content)
+        if head is None:
+            head = Head(lines(), size)
+            if len(self.heads) >= HEADS_KEPT:
+                self.heads = {}
+            if len(head.data) <= HEAD_KEPT:
+                self.heads[content] = head
+        return head
 
 
 def libwebsockets_serve_http_file(
@@ -122,20 +195,24 @@ def libwebsockets_serve_http_file(
         the number; nothing is sent then.
     """
     _check_wsi(wsi)
-    answer = checked_answer(content_type, cache_control, headers, precompressed)
-    path = os.fsencode(os.fspath(file))
+    if (
+        headers is None
+        and type(file) is str
+        and len(file) <= NAME_KEPT
+        and type(content_type) in TEXT
+        and type(cache_control) in TEXT
+    ):
+        source = _plain_source(file, content_type, cache_control, bool(precompressed))
+    else:
+        answer = checked_answer(content_type, cache_control, headers, precompressed)
+        source = Source(None, os.fsencode(file), answer)
     reply = open_reply(wsi, "file-refused")
     if reply is None:
         return -1
-    if b"\0" in path:  # no file has that name
-        return error_reply(reply, OSError(errno.ENOENT, "NUL in the name"), path)
-    try:
-        descriptor = os.open(path, OPEN_FLAGS)
-    except OSError as error:
-        return error_reply(reply, error, path)
-    return send_opened(
-        reply, descriptor, path, answer, lambda suffix: os.open(path + suffix, OPEN_FLAGS)
-    )
+    if b"\0" in source.path:  # no file has that name
+        return error_reply(reply, errno.ENOENT, source.path)
+    result = send_source(reply, source, source.path)
+    return error_reply(reply, None, source.path, 404) if result == IS_FOLDER else result
 
 
 def checked_answer(
@@ -145,17 +222,6 @@ def checked_answer(
     precompressed: bool,
 ) -> Answer:
     """The options of a call. Raises TypeError or ValueError as the call says."""
-    if headers is None and type(content_type) is type(cache_control or content_type) is str:
-        return _plain_answer(content_type, cache_control, bool(precompressed))
-    return _check_answer(content_type, cache_control, headers, precompressed)
-
-
-def _check_answer(
-    content_type: str | None,
-    cache_control: str | None,
-    headers: HeaderFields | None,
-    precompressed: bool,
-) -> Answer:
     if content_type is not None:
         check_content_type(content_type)
     lines = field_lines(headers, TAKEN)
@@ -166,45 +232,59 @@ def _check_answer(
 
 
 @functools.lru_cache(maxsize=256)
-def _plain_answer(content_type: str, cache_control: str | None, precompressed: bool) -> Answer:
-    """The options that most calls have, which are the same for each request."""
-    return _check_answer(content_type, cache_control, None, precompressed)
+def _plain_source(
+    file: str, content_type: str | None, cache_control: str | None, precompressed: bool
+) -> Source:
+    """What most calls name, which is the same for each request."""
+    answer = checked_answer(content_type, cache_control, None, precompressed)
+    return Source(None, os.fsencode(file), answer)
 
 
-def send_opened(
-    reply: Reply,
-    descriptor: int,
-    path: bytes,
-    answer: Answer,
-    beside: Callable[[bytes], int],
-) -> int:
-    """Answers with an opened file; the descriptor is taken over, whatever becomes of it.
+# Structures for an open file that no call is using, each with a view of what tells its content.
+# A list's pop and append are one step each: no two threads get the same.
+_idle: list[tuple[Any, Any]] = []
 
-    beside(suffix) opens the file of that name with a suffix, or raises OSError. Returns 0, or -1
-    after an error reply.
+
+def send_source(reply: Reply, source: Source, shown: bytes) -> int:
+    """Opens a file and answers with it. Returns 0; -1 after an error reply; IS_FOLDER if it is one,
+    and nothing has been sent.
+
+    shown: its name, for the log.
     """
+    forms = None
+    if source.answer.precompressed and reply.request.count(ACCEPT_ENCODING):
+        forms = _forms(reply.request)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            number = 404 if stat.S_ISDIR(status.st_mode) else 403
-            return error_reply(reply, None, path, number)
-        request = reply.request
-        counts = request.counts(CONDITIONAL)
-        coding = b""
-        if answer.precompressed and counts[-1]:
-            coding, descriptor, status = _precompressed(request, descriptor, status, beside)
-        if _send(reply, descriptor, status, _Content(path, answer, coding), any(counts[:-1])):
-            descriptor = -1
+        file, identity = _idle.pop()
+    except IndexError:
+        file = ffi.new(FILE, {"fd": -1})
+        identity = ffi.buffer(file, IDENTITY)
+    try:
+        error = _lws_file_open(
+            source.root, source.path, ffi.NULL if forms is None else forms.suffixes, file
+        )
+        if error:
+            return error_reply(reply, -error, source.root if file.kind == FOLDER else shown)
+        content = identity[:] if forms is None else identity[:] + forms.suffixes
+        head = source.heads.get(content)
+        if head is None or not reply.request.plain:
+            return _send(reply, source, file, content, forms, shown)
+        if head.date != http_date():
+            head.renew()
+        return _send_head(reply, 200, head.data, file, 0, head.size)
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-    return 0 if reply.complete else -1
+        if file.fd >= 0:
+            lib.lws_file_close(file)
+        _idle.append((file, identity))
 
 
-def error_reply(reply: Reply, error: OSError | None, path: bytes, number: int | None = None) -> int:
-    """Answers with a fixed error reply, which keeps the connection; logs it; returns -1."""
+def error_reply(reply: Reply, error: int | None, path: bytes, number: int | None = None) -> int:
+    """Answers with a fixed error reply, which keeps the connection; logs it; returns -1.
+
+    error: an errno, None if it is no regular file.
+    """
     wsi = reply.wsi
-    code = STATUSES.get((error.errno if error else None) or 0, 500) if number is None else number
+    code = STATUSES.get(error or 0, 500) if number is None else number
     result = lib.lws_refuse(wsi._context._c, wsi._slot, code, True)
     if result != 0:
         return refuse(wsi, logging.WARNING, "file-refused", result)
@@ -212,7 +292,7 @@ def error_reply(reply: Reply, error: OSError | None, path: bytes, number: int | 
     reply.status = code
     if error is None:
         word = "file-not-regular"
-    elif error.errno in (errno.EXDEV, errno.ELOOP):
+    elif error in (errno.EXDEV, errno.ELOOP):
         word = "file-outside-root"
     else:
         word = "file-error"
@@ -223,7 +303,7 @@ def error_reply(reply: Reply, error: OSError | None, path: bytes, number: int | 
         wsi._context._peer(wsi._slot),
         status=code,
         file=path,
-        errno=errno.errorcode.get(error.errno or 0) if error is not None else None,
+        errno=errno.errorcode.get(error) if error is not None else None,
     )
     return -1
 
@@ -234,68 +314,75 @@ def error_reply(reply: Reply, error: OSError | None, path: bytes, number: int | 
 class _Content(NamedTuple):
     """What the head says of the bytes, whichever of them are sent."""
 
-    path: bytes
-    answer: Answer
+    source: Source
     coding: bytes
+    inode: int
+    size: int
+    mtime_ns: int
 
-    def lines(self, etag: str, modified: str) -> str:
+    def lines(self) -> str:
         """The fields that 200 and 304 have alike."""
-        vary = "Vary: Accept-Encoding\r\n" if self.answer.precompressed else ""
-        return f"Last-Modified: {modified}\r\nETag: {etag}\r\n{vary}{self.answer.lines}"
+        etag, modified = validators(self.inode, self.size, self.mtime_ns)
+        answer = self.source.answer
+        vary = "Vary: Accept-Encoding\r\n" if answer.precompressed else ""
+        return f"Last-Modified: {modified}\r\nETag: {etag}\r\n{vary}{answer.lines}"
 
     def type_lines(self) -> str:
         """The fields that say what the bytes are."""
-        content_type = self.answer.content_type
+        content_type = self.source.answer.content_type
         if content_type is None:
-            content_type = type_of(self.path.rpartition(b"/")[2])
+            content_type = type_of(self.source.path.rpartition(b"/")[2])
         coding = f"Content-Encoding: {self.coding.decode()}\r\n" if self.coding else ""
         return f"Content-Type: {content_type}\r\n{coding}Accept-Ranges: bytes\r\n"
 
-
-@functools.lru_cache(maxsize=1024)
-def _whole_lines(content: _Content, inode: int, size: int, mtime_ns: int) -> str:
-    """The fields of the whole file: the same for each request, until the file changes."""
-    lines = content.lines(*validators(inode, size, mtime_ns))
-    return f"{content.type_lines()}Content-Length: {size}\r\n{lines}"
+    def whole_lines(self) -> str:
+        """The fields of the whole file."""
+        return f"{self.type_lines()}Content-Length: {self.size}\r\n{self.lines()}"
 
 
 def _send(
-    reply: Reply, descriptor: int, status: os.stat_result, content: _Content, conditional: bool
-) -> bool:
-    """Queues head and file. Returns whether the core has taken the descriptor over."""
-    wsi, request, size = reply.wsi, reply.request, status.st_size
-    identity = status.st_ino, size, status.st_mtime_ns
+    reply: Reply, source: Source, file: Any, key: bytes, forms: Forms | None, shown: bytes
+) -> int:
+    """As send_source, of an open file; key tells its content from others."""
+    if file.kind != REGULAR:
+        return IS_FOLDER if file.kind == FOLDER else error_reply(reply, None, shown, 403)
+    request, size = reply.request, file.size
+    coding = forms.codings[file.form - 1] if forms is not None and file.form else b""
+    content = _Content(source, coding, file.inode, size, file.mtime_ns)
     code, first, end = 200, 0, size
-    if conditional:
-        etag = validators(*identity)[0].encode()
-        code, first, end = _evaluate(request, etag, identity[2] // 1_000_000_000, size)
+    if request.conditional:
+        etag = validators(content.inode, size, content.mtime_ns)[0].encode()
+        code, first, end = _evaluate(request, etag, content.mtime_ns // 1_000_000_000, size)
     length = end - first
     if code == 200:
-        lines = _whole_lines(content, *identity)
+        lines = source.head(key, size, content.whole_lines).lines
     elif code == 206:
         span = f"Content-Range: bytes {first}-{end - 1}/{size}\r\n"
-        lines = f"{content.type_lines()}Content-Length: {length}\r\n{span}"
-        lines += content.lines(*validators(*identity))
+        lines = f"{content.type_lines()}Content-Length: {length}\r\n{span}{content.lines()}"
     else:
-        lines = content.lines(*validators(*identity))
+        lines = content.lines()
         if code == 416:
             lines = f"Content-Range: bytes */{size}\r\n"
             value = request.field(lib.LWS_FIELD_RANGE)
-            peer = wsi._context._peer(wsi._slot)
+            peer = reply.wsi._context._peer(reply.wsi._slot)
             log.event(logging.INFO, "file-range", peer, status=code, range=value)
         lines += "" if code == 304 else "Content-Length: 0\r\n"
         length = 0
-    if not send_head(reply, code, lines, length, "file-refused"):
-        return False
-    taken = False
-    if length > 0 and not request.is_head:
-        result = lib.lws_send_file(wsi._context._c, wsi._slot, descriptor, first, length)
-        if result != 0:
-            refuse(wsi, logging.WARNING, "file-refused", result)
-            return False
-        taken = True
+    data = head_bytes(code, lines, connection_line(request, length))
+    return _send_head(reply, code, data, file, first, 0 if request.is_head else length)
+
+
+def _send_head(reply: Reply, code: int, data: bytes, file: Any, first: int, length: int) -> int:
+    """Queues a head, and that many bytes of the file. Returns 0, or -1 with a line in the log."""
+    wsi = reply.wsi
+    result = _lws_reply_file(wsi._context._c, wsi._slot, data, len(data), file, first, length)
+    if result != 0:
+        return refuse(wsi, logging.WARNING, "file-refused", result)
+    reply.written = True
     reply.complete = True
-    return taken
+    reply.status = code
+    reply.body_bytes = length
+    return 0
 
 
 def _evaluate(request: Request, etag: bytes, modified: int, size: int) -> tuple[int, int, int]:
@@ -340,25 +427,18 @@ def _date(request: Request, field: int) -> int | None:
     return conditions.parse_date(request.field(field))
 
 
-def _precompressed(
-    request: Request,
-    descriptor: int,
-    status: os.stat_result,
-    beside: Callable[[bytes], int],
-) -> tuple[bytes, int, os.stat_result]:
-    """The best compressed form that the client takes and that is there, else the file itself."""
-    accepted = request.joined(lib.LWS_FIELD_ACCEPT_ENCODING, b"Accept-Encoding") or b""
-    for coding in conditions.accepted_codings(accepted, tuple(CODINGS)):
-        try:
-            other = beside(CODINGS[coding])
-        except OSError:
-            continue  # there is none, or none that may be read: the file itself is the answer
-        found = os.fstat(other)
-        if stat.S_ISREG(found.st_mode) and found.st_mtime_ns >= status.st_mtime_ns:
-            os.close(descriptor)
-            return coding, other, found
-        os.close(other)
-    return b"", descriptor, status
+def _forms(request: Request) -> Forms | None:
+    """The compressed forms that the client takes; None: none."""
+    accepted = request.joined(ACCEPT_ENCODING, b"Accept-Encoding") or b""
+    # Browsers send a few values over and over; a long one is not worth the memory.
+    return (_forms_of if len(accepted) <= ACCEPTED_KEPT else _forms_of.__wrapped__)(accepted)
+
+
+@functools.lru_cache(maxsize=256)
+def _forms_of(accepted: bytes) -> Forms | None:
+    codings = tuple(conditions.accepted_codings(accepted, tuple(CODINGS)))
+    suffixes = b"".join(CODINGS[coding] + b"\0" for coding in codings)
+    return Forms(codings, suffixes) if codings else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ from email.utils import formatdate
 
 from ._core import ffi, lib
 from .constants import LWS_WRITE_HTTP
-from .request import Reply
+from .request import Reply, Request
 from .wsi import (
     ERROR_CLOSED,
     ERROR_STATE,
@@ -26,7 +26,9 @@ __all__ = [
     "HeaderFields",
     "check_content_type",
     "check_text",
+    "connection_line",
     "field_lines",
+    "head_bytes",
     "http_date",
     "libwebsockets_return_http_status",
     "libwebsockets_write_http_head",
@@ -173,12 +175,7 @@ def send_head(
     whether it was taken; if not, a line under that event word tells why.
     """
     request = reply.request
-    if length is None or not request.keep_alive:
-        connection = "Connection: close\r\n"
-    else:
-        connection = "" if request.minor else "Connection: keep-alive\r\n"
-    head = f"HTTP/1.1 {code} {_reason(code)}\r\nDate: {http_date()}\r\n{lines}{connection}\r\n"
-    data = head.encode("ascii") + body
+    data = head_bytes(code, lines, connection_line(request, length)) + body
     wsi = reply.wsi
     result = lib.lws_write_copy(wsi._context._c, wsi._slot, data, len(data), LWS_WRITE_HTTP)
     if result != 0:
@@ -188,6 +185,19 @@ def send_head(
     reply.status = code
     reply.body_bytes = 0 if request.is_head or code in BODILESS else length or 0
     return True
+
+
+def head_bytes(code: int, lines: str, connection: str = "") -> bytes:
+    """A head of checked field lines, as it is sent now."""
+    head = f"HTTP/1.1 {code} {_reason(code)}\r\nDate: {http_date()}\r\n{lines}{connection}\r\n"
+    return head.encode("ascii")
+
+
+def connection_line(request: Request, length: int | None) -> str:
+    """What a reply says of the connection; length None: its body ends with it."""
+    if length is None or not request.keep_alive:
+        return "Connection: close\r\n"
+    return "" if request.minor else "Connection: keep-alive\r\n"
 
 
 def http_date() -> str:

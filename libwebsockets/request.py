@@ -20,6 +20,8 @@ __all__ = ["Refusal", "Reply", "Request", "check_request"]
 VERSION_HTTP: int = lib.LWS_VERSION_HTTP
 VERSION_HIXIE76: int = lib.LWS_VERSION_HIXIE76
 DRAFT_VERSIONS = (lib.LWS_VERSION_HYBI7, lib.LWS_VERSION_HYBI8)
+METHOD_GET: int = lib.LWS_METHOD_GET
+METHOD_HEAD: int = lib.LWS_METHOD_HEAD
 HEAD_SEARCHED = 65536  # bytes of an application's reply in which its head must end
 
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
@@ -31,21 +33,40 @@ class Request:
     round.
     """
 
-    __slots__ = ("_head", "_request")
+    __slots__ = ("_context", "_request", "_slot")
 
     def __init__(self, context: Any, slot: int) -> None:
+        self._context = context
+        self._slot = slot
         self._request = lib.lws_request(context, slot)
-        self._head = lib.lws_request_head(context, slot)
 
     @property
     def gone(self) -> bool:
         """Whether there is no request any more: nothing else here may be asked then."""
-        return not (self._request and self._head)
+        return not self._request
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is what most are: GET of HTTP/1.1 without conditions or ranges, and the
+        connection stays.
+        """
+        request = self._request
+        return bool(
+            request.kind == METHOD_GET
+            and request.keep_alive
+            and request.minor
+            and not request.conditional
+        )
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it has conditions or a range (RFC 9110, sections 13 and 14)."""
+        return bool(self._request.conditional)
 
     @property
     def is_head(self) -> bool:
         """Whether the method is HEAD: a reply has no body."""
-        return bool(self._request.kind == lib.LWS_METHOD_HEAD)
+        return bool(self._request.kind == METHOD_HEAD)
 
     @property
     def version(self) -> int:
@@ -70,11 +91,6 @@ class Request:
         """How many fields of that name there are, up to 255."""
         return int(self._request.count[field])
 
-    def counts(self, fields: slice) -> bytes:
-        """count() of a run of the core's fields, a byte each."""
-        counts: bytes = ffi.buffer(self._request.count)[fields]
-        return counts
-
     def joined(self, field: int, name: bytes) -> bytes | None:
         """All values of one of the core's fields as one list (RFC 9110, section 5.3); None if
         absent.
@@ -97,7 +113,8 @@ class Request:
         cursor = ffi.new("uint32_t *")
         value = ffi.new("struct lws_slice *")
         found = []
-        while lib.lws_head_field(self._head, self._request, name, len(name), cursor, value):
+        head = lib.lws_request_head(self._context, self._slot)
+        while head and lib.lws_head_field(head, self._request, name, len(name), cursor, value):
             found.append(self._slice(value))
         return found
 
@@ -112,7 +129,9 @@ class Request:
         return self.field(lib.LWS_FIELD_HOST)
 
     def _slice(self, part: Any) -> bytes:
-        return bytes(ffi.buffer(self._head + part.offset, part.length))
+        head = lib.lws_request_head(self._context, self._slot)
+        # The callback may have closed the connection, and its head is gone.
+        return bytes(ffi.buffer(head + part.offset, part.length)) if head else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,32 +191,19 @@ class Reply:
     without a body.
     """
 
-    __slots__ = (
-        "_body",
-        "_expected",
-        "body_bytes",
-        "checked",
-        "complete",
-        "dropping",
-        "refused",
-        "request",
-        "status",
-        "written",
-        "wsi",
-    )
+    written = False
+    complete = False  # libwebsockets_serve_http_file has given the whole reply
+    refused = False  # the core has given a whole error reply
+    checked = False  # libwebsockets_write_http_head has written the head
+    dropping = False  # and no body may follow, to HEAD for one
+    status: int | None = None  # for the log: what was answered, as far as it is known
+    body_bytes = 0
+    _expected: int | None = None
+    _body = 0
 
     def __init__(self, wsi: libwebsocket, request: Request) -> None:
         self.wsi = wsi
         self.request = request
-        self.written = False
-        self.complete = False  # libwebsockets_serve_http_file has given the whole reply
-        self.refused = False  # the core has given a whole error reply
-        self.checked = False  # libwebsockets_write_http_head has written the head
-        self.dropping = False  # and no body may follow, to HEAD for one
-        self.status: int | None = None  # for the log: what was answered, as far as it is known
-        self.body_bytes = 0
-        self._expected: int | None = None
-        self._body = 0
 
     @property
     def open(self) -> bool:

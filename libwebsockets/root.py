@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
-import stat
+from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from . import log
-from .beneath import open_beneath, open_folder
-from .files import OPEN_FLAGS, checked_answer, error_reply, send_opened
+from .files import (
+    IS_FOLDER,
+    NAME_KEPT,
+    TEXT,
+    Answer,
+    Source,
+    checked_answer,
+    error_reply,
+    send_source,
+)
 from .reply import HeaderFields, open_reply, send_head
 from .request import Reply
 from .wsi import _check_wsi, libwebsocket
@@ -18,6 +27,8 @@ from .wsi import _check_wsi, libwebsocket
 __all__ = ["libwebsockets_serve_http_root", "path_of"]
 
 INDEX = b"index.html"
+TARGET_KEPT = 256  # bytes of a target that is kept with what it means
+PLACES_KEPT = 512  # of them
 
 
 def libwebsockets_serve_http_root(
@@ -49,42 +60,78 @@ def libwebsockets_serve_http_root(
         sent then.
     """
     _check_wsi(wsi)
-    answer = checked_answer(None, cache_control, headers, precompressed)
-    root = os.fsencode(os.fspath(directory))
-    if b"\0" in root:
-        raise ValueError(f"directory has a NUL at {root.index(0)}")
+    if (
+        headers is None
+        and type(directory) is str
+        and len(directory) <= NAME_KEPT
+        and type(cache_control) in TEXT
+    ):
+        site = _plain_site(directory, cache_control, bool(precompressed))
+    else:
+        site = _site(directory, checked_answer(None, cache_control, headers, precompressed))
     reply = open_reply(wsi, "file-refused")
     if reply is None:
         return -1
     target, question, query = reply.request.uri().partition(b"?")
-    names = path_of(target)
-    if names is None:
-        return error_reply(reply, OSError(errno.EXDEV, "outside of the folder"), target)
-    if any(name.startswith(b".") for name in names):
-        return error_reply(reply, OSError(errno.ENOENT, "a name with a dot before it"), target)
-    wants_folder = target.endswith((b"/", b"/.", b"/.."))
-    path = b"/".join([*names, INDEX] if wants_folder else names)
-    try:
-        folder = open_folder(root)
-    except OSError as error:
-        return error_reply(reply, error, root)
-    try:
-        try:
-            descriptor = open_beneath(folder, path or b".", OPEN_FLAGS)
-        except OSError as error:
-            return error_reply(reply, error, target)
-        if not wants_folder and stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            return _redirect(reply, names, question + query)
-        return send_opened(
-            reply,
-            descriptor,
-            path,
-            answer,
-            lambda suffix: open_beneath(folder, path + suffix, OPEN_FLAGS),
-        )
-    finally:
-        os.close(folder)
+    place = site.places.get(target)
+    if place is None:
+        place = site.place(target)
+        if isinstance(place, int):
+            return error_reply(reply, place, target)
+    result = send_source(reply, place.source, target)
+    if result != IS_FOLDER:
+        return result
+    if place.of_folder:  # and its index.html is one
+        return error_reply(reply, None, target, 404)
+    return _redirect(reply, place.names, question + query)
+
+
+class Place(NamedTuple):
+    """What the path of a request means."""
+
+    names: list[bytes]
+    source: Source
+    of_folder: bool  # the index of a folder is asked for
+
+
+class Site:
+    """A folder as calls name it, and what was found where: the paths alone, not the files."""
+
+    __slots__ = ("answer", "directory", "places")
+
+    def __init__(self, directory: bytes, answer: Answer) -> None:
+        self.directory = directory
+        self.answer = answer
+        self.places: dict[bytes, Place] = {}
+
+    def place(self, target: bytes) -> Place | int:
+        """The place that a target without its query means, or an errno."""
+        names = path_of(target)
+        if names is None:
+            return errno.EXDEV  # it is outside of the folder
+        if any(name.startswith(b".") for name in names):
+            return errno.ENOENT
+        of_folder = target.endswith((b"/", b"/.", b"/.."))
+        path = b"/".join([*names, INDEX] if of_folder else names)
+        place = Place(names, Source(self.directory, path or b".", self.answer), of_folder)
+        if len(target) <= TARGET_KEPT:
+            if len(self.places) >= PLACES_KEPT:
+                self.places = {}
+            self.places[target] = place
+        return place
+
+
+def _site(directory: str | bytes | os.PathLike[str] | os.PathLike[bytes], answer: Answer) -> Site:
+    root = os.fsencode(directory)
+    if b"\0" in root:
+        raise ValueError(f"directory has a NUL at {root.index(0)}")
+    return Site(root, answer)
+
+
+@functools.lru_cache(maxsize=16)
+def _plain_site(directory: str, cache_control: str | None, precompressed: bool) -> Site:
+    """What most calls name, which is the same for each request."""
+    return _site(directory, checked_answer(None, cache_control, None, precompressed))
 
 
 def path_of(target: bytes) -> list[bytes] | None:

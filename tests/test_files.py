@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.raw import get
 from support.server import Server
 
-from libwebsockets.beneath import open_beneath, open_by_steps, open_folder
+from libwebsockets._core import lib
 from libwebsockets.conditions import (
     UNSATISFIABLE,
     accepted_codings,
@@ -248,20 +248,18 @@ def test_both_ways_to_open_beneath(tmp_path: Path) -> None:
     (root / "link").symlink_to("a")
     (tmp_path / "out").write_text("out")
     (root / "out").symlink_to("../out")
-    folder = open_folder(str(root))
+    folder = os.open(root, os.O_PATH | os.O_DIRECTORY)
     try:
-        for opener in (open_beneath, open_by_steps):
+        for opener in (lib.lws_open_beneath, lib.lws_open_by_steps):
             descriptor = opener(folder, b"a/b/file", os.O_RDONLY)
             assert os.read(descriptor, 9) == b"in" and not os.get_inheritable(descriptor)
             os.close(descriptor)
             os.close(opener(folder, b".", os.O_RDONLY))
             for path in (b"../out", b"out", b"a/../../out", b"/etc/passwd", b"missing"):
-                with pytest.raises(OSError) as refused:
-                    os.close(opener(folder, path, os.O_RDONLY))
-                assert refused.value.errno in (errno.EXDEV, errno.ELOOP, errno.ENOENT), path
-        os.close(open_beneath(folder, b"link/b/file", os.O_RDONLY))
-        with pytest.raises(OSError) as refused:
-            open_by_steps(folder, b"link/b/file", os.O_RDONLY)
-        assert refused.value.errno in (errno.ELOOP, errno.ENOTDIR)
+                refused = -opener(folder, path, os.O_RDONLY)
+                assert refused in (errno.EXDEV, errno.ELOOP, errno.ENOENT), path
+        os.close(lib.lws_open_beneath(folder, b"link/b/file", os.O_RDONLY))
+        refused = -lib.lws_open_by_steps(folder, b"link/b/file", os.O_RDONLY)
+        assert refused in (errno.ELOOP, errno.ENOTDIR)
     finally:
         os.close(folder)
