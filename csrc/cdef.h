@@ -60,6 +60,7 @@ struct lws_request {
     uint8_t keep_alive;
     uint8_t version;
     uint8_t conditional;
+    uint8_t plain;
     ...;
 };
 
@@ -220,8 +221,6 @@ int lws_upgrade(struct lws_context *context, uint32_t slot, const char *protocol
                 bool compressed);
 int lws_refuse(struct lws_context *context, uint32_t slot, int status, bool keep_alive);
 int lws_reply_end(struct lws_context *context, uint32_t slot, bool keep_alive);
-int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t offset,
-                  uint64_t length);
 int lws_reply_file(struct lws_context *context, uint32_t slot, const uint8_t *head, size_t length,
                    struct lws_file *file, uint64_t offset, uint64_t size);
 int lws_write(struct lws_context *context, uint32_t slot, uintptr_t payload, size_t length,

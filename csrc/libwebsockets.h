@@ -339,7 +339,8 @@ struct lws_request {
                                        keepalive_requests: may the connection be used again? */
     uint8_t version;     /* enum lws_version: what it asks for; filled by lws_handshake_check */
     uint8_t conditional; /* it has one of the fields from LWS_FIELD_RANGE to _IF_UNMODIFIED_SINCE */
-    uint32_t key3;       /* offset of the eight bytes after the head; hixie-76 only, else 0 */
+    uint8_t plain; /* for the application: GET of HTTP/1.1, not conditional, the connection stays */
+    uint32_t key3; /* offset of the eight bytes after the head; hixie-76 only, else 0 */
 };
 
 /*

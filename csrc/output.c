@@ -286,6 +286,28 @@ static bool read_file(int fd, uint64_t offset, uint8_t *room, size_t length) {
     return true;
 }
 
+/*
+ * A head, perhaps of no bytes, with a small file behind it, as one piece of output. Takes the
+ * descriptor over if it returns 0.
+ */
+static int send_small(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *head,
+                      uint32_t length, int fd, uint64_t offset, uint32_t size) {
+    uint8_t *room = lws_output_room(context, wsi, length + size);
+
+    if (!room) {
+        return wsi->state == LWS_STATE_DEAD ? LWS_ERROR_CLOSED : LWS_ERROR_MEMORY;
+    }
+    if (length) {
+        memcpy(room, head, length);
+    }
+    if (!read_file(fd, offset, room + length, size)) {
+        lws_report(context, wsi->slot, LWS_FAULT_FILE_TRUNCATED);
+        lws_die(context, wsi, false);
+    }
+    close(fd);
+    return 0;
+}
+
 int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t offset,
                   uint64_t length) {
     int error = lws_foreign(context);
@@ -305,37 +327,9 @@ int lws_send_file(struct lws_context *context, uint32_t slot, int fd, uint64_t o
         return 0;
     }
     if (length <= LWS_FILE_COPY_MAX && !wsi->queue) {
-        uint8_t *room = lws_output_room(context, wsi, (uint32_t)length);
-
-        if (!room) {
-            return wsi->state == LWS_STATE_DEAD ? LWS_ERROR_CLOSED : LWS_ERROR_MEMORY;
-        }
-        if (!read_file(fd, offset, room, (size_t)length)) {
-            lws_report(context, slot, LWS_FAULT_FILE_TRUNCATED);
-            lws_die(context, wsi, false);
-        }
-        close(fd);
-        return 0;
+        return send_small(context, wsi, NULL, 0, fd, offset, (uint32_t)length);
     }
-
     return lws_output_file(context, wsi, fd, offset, length) ? 0 : LWS_ERROR_MEMORY;
-}
-
-/* A head with a file behind it, both small, as one piece of output. Returns 0 or an error. */
-static int reply_small(struct lws_context *context, struct libwebsocket *wsi, const uint8_t *head,
-                       uint32_t length, struct lws_file *file, uint64_t offset, uint32_t size) {
-    uint8_t *room = lws_output_room(context, wsi, length + size);
-
-    if (!room) {
-        return wsi->state == LWS_STATE_DEAD ? LWS_ERROR_CLOSED : LWS_ERROR_MEMORY;
-    }
-    memcpy(room, head, length);
-    if (!read_file(file->fd, offset, room + length, size)) {
-        lws_report(context, wsi->slot, LWS_FAULT_FILE_TRUNCATED);
-        lws_die(context, wsi, false);
-    }
-    lws_file_close(file);
-    return 0;
 }
 
 int lws_reply_file(struct lws_context *context, uint32_t slot, const uint8_t *head, size_t length,
@@ -352,24 +346,23 @@ int lws_reply_file(struct lws_context *context, uint32_t slot, const uint8_t *he
         return error;
     }
     if (length <= LWS_GATHER_MAX && size <= LWS_FILE_COPY_MAX && !wsi->queue) {
-        return reply_small(context, wsi, head, (uint32_t)length, file, offset, (uint32_t)size);
+        error = send_small(context, wsi, head, (uint32_t)length, file->fd, offset, (uint32_t)size);
+    } else {
+        error = lws_output_put(context, wsi, head, (uint32_t)length);
+        if (!error) {
+            error = lws_send_file(context, slot, file->fd, offset, size);
+            if (error == LWS_ERROR_MEMORY) {
+                /* The head has promised bytes that will not come. */
+                lws_report(context, slot, LWS_FAULT_ALLOC_FAILED);
+                lws_die(context, wsi, true);
+                error = LWS_ERROR_CLOSED;
+            }
+        }
     }
-    error = lws_output_put(context, wsi, head, (uint32_t)length);
-    if (error) {
-        return error;
+    if (!error) {
+        file->fd = -1;
     }
-    if (size == 0) {
-        lws_file_close(file);
-        return 0;
-    }
-    if (!lws_output_file(context, wsi, file->fd, offset, size)) {
-        /* The head has promised bytes that will not come. */
-        lws_report(context, slot, LWS_FAULT_ALLOC_FAILED);
-        lws_die(context, wsi, true);
-        return LWS_ERROR_CLOSED;
-    }
-    file->fd = -1;
-    return 0;
+    return error;
 }
 
 /* ---- control frames ------------------------------------------------------------------------- */

@@ -73,6 +73,8 @@ static void hand_out(struct lws_context *context, struct libwebsocket *wsi) {
     wsi->keep = handed->request.keep_alive && !context->stopping &&
                 wsi->in.http.requests < context->options.keepalive_requests;
     handed->request.keep_alive = wsi->keep;
+    handed->request.plain = wsi->keep && handed->request.kind == LWS_METHOD_GET &&
+                            handed->request.minor > 0 && !handed->request.conditional;
     lws_deadline_clear(context, wsi, 0);
     lws_event(context, LWS_EVENT_REQUEST, wsi->slot, handed->request.version, 0);
 }

@@ -252,8 +252,9 @@ def send_source(reply: Reply, source: Source, shown: bytes) -> int:
     shown: its name, for the log.
     """
     forms = None
-    if source.answer.precompressed and reply.request.count(ACCEPT_ENCODING):
-        forms = _forms(reply.request)
+    request = reply.request
+    if source.answer.precompressed and request.count(ACCEPT_ENCODING):
+        forms = _forms(request)
     try:
         file, identity = _idle.pop()
     except IndexError:
@@ -267,7 +268,7 @@ def send_source(reply: Reply, source: Source, shown: bytes) -> int:
             return error_reply(reply, -error, source.root if file.kind == FOLDER else shown)
         content = identity[:] if forms is None else identity[:] + forms.suffixes
         head = source.heads.get(content)
-        if head is None or not reply.request.plain:
+        if head is None or not request.plain:
             return _send(reply, source, file, content, forms, shown)
         if head.date != http_date():
             head.renew()

@@ -20,7 +20,6 @@ __all__ = ["Refusal", "Reply", "Request", "check_request"]
 VERSION_HTTP: int = lib.LWS_VERSION_HTTP
 VERSION_HIXIE76: int = lib.LWS_VERSION_HIXIE76
 DRAFT_VERSIONS = (lib.LWS_VERSION_HYBI7, lib.LWS_VERSION_HYBI8)
-METHOD_GET: int = lib.LWS_METHOD_GET
 METHOD_HEAD: int = lib.LWS_METHOD_HEAD
 HEAD_SEARCHED = 65536  # bytes of an application's reply in which its head must end
 
@@ -47,16 +46,10 @@ class Request:
 
     @property
     def plain(self) -> bool:
-        """Whether it is what most are: GET of HTTP/1.1 without conditions or ranges, and the
+        """Whether it is what most are: GET of HTTP/1.1 without conditions or a range, and the
         connection stays.
         """
-        request = self._request
-        return bool(
-            request.kind == METHOD_GET
-            and request.keep_alive
-            and request.minor
-            and not request.conditional
-        )
+        return bool(self._request.plain)
 
     @property
     def conditional(self) -> bool:

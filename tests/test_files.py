@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import re
+import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,120 @@ def test_both_ways_to_open_beneath(tmp_path: Path) -> None:
         assert refused in (errno.ELOOP, errno.ENOTDIR)
     finally:
         os.close(folder)
+
+
+def test_nothing_of_a_file_is_kept_for_the_next_request(server: Server, root: Path) -> None:
+    page = root / "page.html"
+    client = server.connect()
+    first = client.ask(get("/page.html"))
+    assert first.body == b"<p>page"
+    status = page.stat()
+    with page.open("r+b") as file:  # the same inode, size and, set back, time
+        file.write(b"<p>PAGE")
+    os.utime(page, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second = client.ask(get("/page.html"))
+    assert second.body == b"<p>PAGE" and second.one("ETag") == first.one("ETag")
+
+    page.write_text("<p>longer")
+    third = client.ask(get("/page.html"))
+    assert third.body == b"<p>longer" and third.one("ETag") != first.one("ETag")
+    page.unlink()
+    assert client.ask(get("/page.html")).status == 404
+    page.mkdir()
+    assert client.ask(get("/page.html")).status == 301
+    page.rmdir()
+    (root / "other").write_text("<p>other")
+    page.symlink_to("other")
+    assert client.ask(get("/page.html")).body == b"<p>other"
+
+    # The whole folder is replaced.
+    root.rename(root.with_name("before"))
+    assert client.ask(get("/page.html")).status == 404
+    root.mkdir()
+    page.write_text("<p>anew")
+    assert client.ask(get("/page.html")).body == b"<p>anew"
+    for number in range(10):  # more contents than heads are kept of
+        page.write_text(f"<p>{number}")
+        os.utime(page, (number, number))
+        reply = client.ask(get("/page.html"))
+        assert reply.body == b"<p>%d" % number
+        assert reply.one("Last-Modified") == b"Thu, 01 Jan 1970 00:00:%02d GMT" % number
+
+
+def test_the_head_is_of_this_request_not_of_the_last(server: Server, root: Path) -> None:
+    page = (root / "page.html").read_bytes()
+    client = server.connect()
+    for _ in range(2):
+        plain = client.ask(get("/page.html"))
+        assert plain.status == 200 and plain.body == page
+        assert plain.one("Connection") is None
+        head = client.ask(get("/page.html", method="HEAD"))
+        assert head.status == 200 and head.body == b""
+        assert head.one("Content-Length") == b"%d" % len(page)
+        assert head.one("ETag") == plain.one("ETag")
+        with server.connect() as other:
+            reply = other.ask(get("/page.html", ("Connection", "close")))
+            assert reply.one("Connection") == b"close" and reply.body == page
+        with server.connect() as other:
+            other.send(b"GET /page.html HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            reply = other.response()
+            assert reply.one("Connection") == b"keep-alive" and reply.body == page
+        assert client.ask(get("/page.html", ("Range", "bytes=1-1"))).body == page[1:2]
+
+    date = client.ask(get("/page.html")).one("Date")
+    deadline = time.monotonic() + 10
+    renewed = date
+    while renewed == date:
+        assert time.monotonic() < deadline
+        with server.connect() as other:
+            renewed = other.ask(get("/page.html")).one("Date")
+
+
+def test_a_coding_is_of_the_form_that_is_sent(server: Server, root: Path) -> None:
+    """One inode under two names: nothing but the name tells the codings apart."""
+    page = root / "page.html"
+    (root / "page.html.gz").write_bytes(b"compressed")
+    os.link(root / "page.html.gz", root / "page.html.br")
+    client = server.connect()
+    for accept, coding in (
+        ("gzip", b"gzip"),
+        ("br", b"br"),
+        ("br, gzip", b"br"),
+        ("gzip, br;q=0.5", b"gzip"),
+        ("gzip" + " " * 300, b"gzip"),
+        ("identity", None),
+    ):
+        for _ in range(2):
+            reply = client.ask(get("/page.html", ("Accept-Encoding", accept)))
+            assert reply.one("Content-Encoding") == coding, accept
+            assert reply.body == (page.read_bytes() if coding is None else b"compressed")
+    os.utime(page, (4_000_000_000, 4_000_000_000))  # both forms are older now
+    reply = client.ask(get("/page.html", ("Accept-Encoding", "br")))
+    assert reply.one("Content-Encoding") is None and reply.body == page.read_bytes()
+
+
+def test_many_and_long_targets(server: Server, root: Path) -> None:
+    """More than are kept with what they mean, or longer: each is answered all the same."""
+    for number in range(600):
+        if number % 100 == 0:
+            client = server.connect()
+        assert client.ask(get("/" + "./" * (number % 7) + f"page.html?{number}")).status == 200
+        assert client.ask(get(f"/missing-{number}")).status == 404
+    assert client.ask(get("/" + "./" * 200 + "page.html")).body == b"<p>page"
+    page = root / ("p" * 200)
+    page.write_text("long")
+    (root / ("d" * 200)).mkdir()
+    assert client.ask(get(f"/{'d' * 200}/../{'p' * 200}")).body == b"long"
+    (root / "d" / "index.html").mkdir(parents=True)
+    assert client.ask(get("/d/")).status == 404
+
+
+def test_a_file_for_a_connection_that_the_callback_has_closed(server: Server) -> None:
+    mark = server.mark()
+    for target in ("/closed?path=/dev/null", "/closed-root"):
+        client = server.connect()
+        client.send(get(target)[:20])
+        client.send(get(target)[20:])
+        assert client.rest() == b""
+        assert server.wait_event("RESULT", 5, mark)["value"] == -1
+        mark = server.mark()

@@ -121,8 +121,25 @@ static void test_keep_alive(void) {
     }
 }
 
+/* Head and file, by two calls or by one; the descriptor is gone then. */
+static int reply_with(uint32_t slot, const char *head, int fd, uint64_t offset, uint64_t length,
+                      bool at_once) {
+    struct lws_file file = {.fd = fd};
+    int error;
+
+    if (at_once) {
+        error = lws_reply_file(served.context, slot, (const uint8_t *)head, strlen(head), &file,
+                               offset, length);
+        CHECK(file.fd == (error ? fd : -1));
+    } else {
+        CHECK(served_say(slot, head, LWS_WRITE_HTTP) == 0);
+        error = lws_send_file(served.context, slot, fd, offset, length);
+    }
+    return error;
+}
+
 /* A file that leaves in pieces, with an answer behind it. */
-static void test_file(uint64_t length, size_t window) {
+static void test_file(uint64_t length, size_t window, bool at_once) {
     struct fake_socket *peer;
     char head[100];
     uint32_t slot;
@@ -137,9 +154,8 @@ static void test_file(uint64_t length, size_t window) {
     slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
     size = (size_t)snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %llu\r\n\r\n",
                             (unsigned long long)length);
-    CHECK(served_say(slot, head, LWS_WRITE_HTTP) == 0);
     fd = fake_file(length + 10);
-    CHECK(lws_send_file(served.context, slot, fd, 10, length) == 0);
+    CHECK(reply_with(slot, head, fd, 10, length, at_once) == 0);
     CHECK(lws_reply_end(served.context, slot, true) == 0);
     for (unsigned i = 0; i < 2000 && peer->out_length < size + length; i++) {
         served_round(0);
@@ -165,7 +181,7 @@ static void test_file(uint64_t length, size_t window) {
 }
 
 /* A file that is shorter than was said: the connection ends, without a byte too many. */
-static void test_file_truncated(uint64_t length, uint64_t there) {
+static void test_file_truncated(uint64_t length, uint64_t there, bool at_once) {
     struct fake_socket *peer;
     uint32_t slot;
     int fd;
@@ -176,8 +192,7 @@ static void test_file_truncated(uint64_t length, uint64_t there) {
     served_round(0);
     slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
     fd = fake_file(there);
-    CHECK(served_say(slot, "head", LWS_WRITE_HTTP) == 0);
-    CHECK(lws_send_file(served.context, slot, fd, 0, length) == 0);
+    CHECK(reply_with(slot, "head", fd, 0, length, at_once) == 0);
     lws_reply_end(served.context, slot, true);
     for (unsigned i = 0; i < 3 && !peer->closed; i++)
         served_round(0);
@@ -223,6 +238,62 @@ static void test_file_errors(void) {
     fake_peer_resets(peer, ECONNRESET);
     served_round(0);
     CHECK(!fake_is_open(fd) && peer->closed);
+    served_end();
+}
+
+/* Both small: one call of the kernel; the head of a file that is not, or of none, goes as well. */
+static void test_file_at_once(void) {
+    struct lws_file file = {.fd = -1};
+    const uint8_t *head = (const uint8_t *)REPLY;
+    static uint8_t long_head[8 * 1024 + 1];
+    struct fake_socket *peer;
+    unsigned sends;
+    uint32_t slot;
+    int fd;
+
+    served_begin(NULL);
+    file.fd = fd = fake_file(5);
+    peer = served_connect();
+    CHECK(lws_reply_file(served.context, 0, head, 4, &file, 0, 5) == LWS_ERROR_CLOSED);
+    served_sends(peer, GET);
+    served_round(0);
+    slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
+    CHECK(lws_reply_file(served.context, slot, head, 4, &file, 1, INT64_MAX) == LWS_ERROR_ARGUMENT);
+    CHECK(lws_reply_file(served.context, slot, head, 4, &file, (uint64_t)1 << 63, 0) ==
+          LWS_ERROR_ARGUMENT);
+    CHECK(lws_reply_file(served.context, slot, head, (size_t)1 << 30, &file, 0, 5) ==
+          LWS_ERROR_FULL);
+    CHECK(file.fd == fd && fake_is_open(fd) && peer->out_length == 0);
+    sends = fake_calls(FAKE_SEND);
+    CHECK(lws_reply_file(served.context, slot, head, 4, &file, 0, 5) == 0);
+    CHECK(file.fd == -1 && !fake_is_open(fd));
+    lws_reply_end(served.context, slot, true);
+    served_round(0);
+    CHECK(peer->out_length == 9 && fake_calls(FAKE_SEND) == sends + 1);
+
+    /* No bytes of the file, as to HEAD: behind a head that leaves at once, and one that waits. */
+    for (size_t size = sizeof long_head; size; size = size > 4 ? 4 : 0) {
+        served_forget(peer);
+        served_sends(peer, GET);
+        served_round(0);
+        file.fd = fd = fake_file(100);
+        CHECK(lws_reply_file(served.context, slot, long_head, size, &file, 0, 0) == 0);
+        CHECK(file.fd == -1 && !fake_is_open(fd));
+        lws_reply_end(served.context, slot, true);
+        served_round(0);
+        CHECK(peer->out_length == size);
+    }
+
+    /* No memory for the rest, behind a head that has promised it: the connection ends. */
+    served_sends(peer, GET);
+    served_round(0);
+    file.fd = fd = fake_file(50000);
+    fake_fail(FAKE_ALLOCATE, 0, ENOMEM);
+    CHECK(lws_reply_file(served.context, slot, head, 4, &file, 0, 50000) == LWS_ERROR_CLOSED);
+    CHECK(file.fd == fd && fake_is_open(fd) && peer->closed);
+    fake_file_done(fd);
+    served_round(0);
+    CHECK(served_event(LWS_EVENT_FAULT, 0)->offset == LWS_FAULT_ALLOC_FAILED);
     served_end();
 }
 
@@ -397,16 +468,19 @@ int main(void) {
     test_cuts();
     test_pipeline();
     test_keep_alive();
-    test_file(5, FAKE_UNLIMITED);
-    test_file(16384, FAKE_UNLIMITED);
-    test_file(16385, FAKE_UNLIMITED);
-    test_file(100000, 777);
-    test_file(10000, 100);
-    test_file(3000000, FAKE_UNLIMITED);
-    test_file_truncated(100, 99);
-    test_file_truncated(16384, 0);
-    test_file_truncated(50000, 49999);
-    test_file_truncated(50000, 0);
+    for (unsigned at_once = 0; at_once < 2; at_once++) {
+        test_file(5, FAKE_UNLIMITED, at_once);
+        test_file(16384, FAKE_UNLIMITED, at_once);
+        test_file(16385, FAKE_UNLIMITED, at_once);
+        test_file(100000, 777, at_once);
+        test_file(10000, 100, at_once);
+        test_file(3000000, FAKE_UNLIMITED, at_once);
+        test_file_truncated(100, 99, at_once);
+        test_file_truncated(16384, 0, at_once);
+        test_file_truncated(50000, 49999, at_once);
+        test_file_truncated(50000, 0, at_once);
+    }
+    test_file_at_once();
     test_file_errors();
     test_refusals();
     test_linger_limit();

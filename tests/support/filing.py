@@ -1,6 +1,8 @@
 """The application of the file tests: files as its environment and the query say.
 
 /file?path=…          libwebsockets_serve_http_file of that path; further keys are its arguments
+/closed               libwebsocket_close_reason, then libwebsockets_serve_http_file of path=…
+/closed-root          libwebsocket_close_reason, then libwebsockets_serve_http_root
 /status?code=…        libwebsockets_return_http_status
 anything else         libwebsockets_serve_http_root of LWS_TEST_ROOT
 A WebSocket, and what is recorded, is as in apps.hostile. RESULT tells what a call gave.
@@ -56,6 +58,11 @@ def answer(wsi: Any, path: str, query: dict[str, str]) -> Any:
         finally:
             if query.get("descriptor") == "0":
                 assert os.open(os.devnull, os.O_RDWR) == 0
+    if path.startswith("/closed"):
+        lws.libwebsocket_close_reason(wsi)
+        if path == "/closed":
+            return lws.libwebsockets_serve_http_file(wsi, query["path"], None)
+        return lws.libwebsockets_serve_http_root(wsi, ROOT)
     if path == "/status":
         return lws.libwebsockets_return_http_status(
             wsi, int(query["code"]), query.get("body"), headers=headers
