@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from . import conditions, log
 from ._core import ffi, lib
@@ -32,11 +32,11 @@ from .wsi import _check_wsi, libwebsocket, refuse
 __all__ = [
     "IS_FOLDER",
     "NAME_KEPT",
-    "TEXT",
     "Answer",
     "Source",
     "checked_answer",
     "error_reply",
+    "kept",
     "libwebsockets_serve_http_file",
     "send_source",
 ]
@@ -44,7 +44,7 @@ __all__ = [
 CACHE_CONTROL_MAX = 256
 NAME_KEPT = 1024  # characters of a name at most of which anything is kept
 ACCEPTED_KEPT = 256  # bytes of an Accept-Encoding likewise
-HEAD_KEPT = 2048  # bytes of a head that is kept for the next request
+HEAD_KEPT = 2048  # bytes of the fields of a head that is kept for the next request
 HEADS_KEPT = 4  # of one file: it comes in several codings, and changes
 
 STATUSES = {
@@ -94,6 +94,8 @@ FILE = ffi.typeof("struct lws_file *")
 IS_FOLDER = 1  # what send_source returns beside 0 and -1
 TEXT = (str, type(None))  # the types of arguments by which something may be found again
 
+Kept = TypeVar("Kept")
+
 _lws_file_open = lib.lws_file_open
 _lws_reply_file = lib.lws_reply_file
 
@@ -116,18 +118,21 @@ class Forms(NamedTuple):
 class Head:
     """The head of a whole file: written anew once a second, for its Date."""
 
-    __slots__ = ("data", "date", "lines", "size")
+    __slots__ = ("_data", "_date", "lines", "size")
 
     def __init__(self, lines: str, size: int) -> None:
         self.lines = lines
         self.size = size
-        self.renew()
+        self._date = ""
+        self._data = b""
 
-    def renew(self) -> None:
-        """A second has passed."""
+    def data(self) -> bytes:
+        """As it is sent now, on a connection that stays."""
         date = http_date()
-        self.data = head_bytes(200, self.lines)
-        self.date = date  # last: another thread may be looking
+        if self._date != date:
+            self._data = head_bytes(200, self.lines)
+            self._date = date  # last: another thread may be looking
+        return self._data
 
 
 class Source:
@@ -152,7 +157,7 @@ class Source:
             head = Head(lines(), size)
             if len(self.heads) >= HEADS_KEPT:
                 self.heads = {}
-            if len(head.data) <= HEAD_KEPT:
+            if len(head.lines) <= HEAD_KEPT:
                 self.heads[content] = head
         return head
 
@@ -195,15 +200,10 @@ def libwebsockets_serve_http_file(
         the number; nothing is sent then.
     """
     _check_wsi(wsi)
-    if (
-        headers is None
-        and type(file) is str
-        and len(file) <= NAME_KEPT
-        and type(content_type) in TEXT
-        and type(cache_control) in TEXT
-    ):
-        source = _plain_source(file, content_type, cache_control, bool(precompressed))
-    else:
+    source = None
+    if type(file) is str and len(file) <= NAME_KEPT:
+        source = kept(_kept_source, file, content_type, cache_control, headers, precompressed)
+    if source is None:
         answer = checked_answer(content_type, cache_control, headers, precompressed)
         source = Source(None, os.fsencode(file), answer)
     reply = open_reply(wsi, "file-refused")
@@ -231,12 +231,40 @@ def checked_answer(
     return Answer(content_type, lines, bool(precompressed))
 
 
+def kept(
+    make: Callable[..., Kept],
+    name: str,
+    content_type: str | None,
+    cache_control: str | None,
+    headers: HeaderFields | None,
+    precompressed: bool,
+) -> Kept | None:
+    """What make(name, options) keeps, as most calls give the same; None if it cannot be kept.
+
+    Raises TypeError or ValueError as checked_answer.
+    """
+    if type(content_type) not in TEXT or type(cache_control) not in TEXT:
+        return None
+    if headers is None:
+        return make(name, content_type, cache_control, None, bool(precompressed))
+    if type(headers) is not dict:
+        return None  # pairs may be there to be read once
+    try:
+        fields = tuple(headers.items())
+        return make(name, content_type, cache_control, fields, bool(precompressed))
+    except TypeError:
+        return None  # no text, which may be no key either: whoever checks it names it
+
+
 @functools.lru_cache(maxsize=256)
-def _plain_source(
-    file: str, content_type: str | None, cache_control: str | None, precompressed: bool
+def _kept_source(
+    file: str,
+    content_type: str | None,
+    cache_control: str | None,
+    headers: tuple[tuple[str, str], ...] | None,
+    precompressed: bool,
 ) -> Source:
-    """What most calls name, which is the same for each request."""
-    answer = checked_answer(content_type, cache_control, None, precompressed)
+    answer = checked_answer(content_type, cache_control, headers, precompressed)
     return Source(None, os.fsencode(file), answer)
 
 
@@ -270,9 +298,7 @@ def send_source(reply: Reply, source: Source, shown: bytes) -> int:
         head = source.heads.get(content)
         if head is None or not request.plain:
             return _send(reply, source, file, content, forms, shown)
-        if head.date != http_date():
-            head.renew()
-        return _send_head(reply, 200, head.data, file, 0, head.size)
+        return _send_head(reply, 200, head.data(), file, 0, head.size)
     finally:
         if file.fd >= 0:
             lib.lws_file_close(file)
@@ -356,7 +382,10 @@ def _send(
         code, first, end = _evaluate(request, etag, content.mtime_ns // 1_000_000_000, size)
     length = end - first
     if code == 200:
-        lines = source.head(key, size, content.whole_lines).lines
+        head = source.head(key, size, content.whole_lines)
+        if request.plain:
+            return _send_head(reply, 200, head.data(), file, 0, size)
+        lines = head.lines
     elif code == 206:
         span = f"Content-Range: bytes {first}-{end - 1}/{size}\r\n"
         lines = f"{content.type_lines()}Content-Length: {length}\r\n{span}{content.lines()}"

@@ -13,11 +13,11 @@ from . import log
 from .files import (
     IS_FOLDER,
     NAME_KEPT,
-    TEXT,
     Answer,
     Source,
     checked_answer,
     error_reply,
+    kept,
     send_source,
 )
 from .reply import HeaderFields, open_reply, send_head
@@ -60,14 +60,10 @@ def libwebsockets_serve_http_root(
         sent then.
     """
     _check_wsi(wsi)
-    if (
-        headers is None
-        and type(directory) is str
-        and len(directory) <= NAME_KEPT
-        and type(cache_control) in TEXT
-    ):
-        site = _plain_site(directory, cache_control, bool(precompressed))
-    else:
+    site = None
+    if type(directory) is str and len(directory) <= NAME_KEPT:
+        site = kept(_kept_site, directory, None, cache_control, headers, precompressed)
+    if site is None:
         site = _site(directory, checked_answer(None, cache_control, headers, precompressed))
     reply = open_reply(wsi, "file-refused")
     if reply is None:
@@ -129,9 +125,14 @@ def _site(directory: str | bytes | os.PathLike[str] | os.PathLike[bytes], answer
 
 
 @functools.lru_cache(maxsize=16)
-def _plain_site(directory: str, cache_control: str | None, precompressed: bool) -> Site:
-    """What most calls name, which is the same for each request."""
-    return _site(directory, checked_answer(None, cache_control, None, precompressed))
+def _kept_site(
+    directory: str,
+    content_type: None,
+    cache_control: str | None,
+    headers: tuple[tuple[str, str], ...] | None,
+    precompressed: bool,
+) -> Site:
+    return _site(directory, checked_answer(content_type, cache_control, headers, precompressed))
 
 
 def path_of(target: bytes) -> list[bytes] | None:

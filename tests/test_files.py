@@ -374,10 +374,40 @@ def test_many_and_long_targets(server: Server, root: Path) -> None:
 
 def test_a_file_for_a_connection_that_the_callback_has_closed(server: Server) -> None:
     mark = server.mark()
-    for target in ("/closed?path=/dev/null", "/closed-root"):
+    for target in ("/ended?path=/dev/null", "/ended-root"):
         client = server.connect()
         client.send(get(target)[:20])
         client.send(get(target)[20:])
         assert client.rest() == b""
         assert server.wait_event("RESULT", 5, mark)["value"] == -1
         mark = server.mark()
+
+
+def test_options_are_of_this_call_not_of_the_last(server: Server, root: Path) -> None:
+    client = server.connect()
+    for target in (f"/file?path={root}/page.html", "/page.html?"):
+        for _ in range(2):
+            for value in ("one", "two"):
+                for how in ("", "&mapping=1"):
+                    reply = client.ask(get(f"{target}&header={value}{how}"))
+                    assert reply.one("X-Name") == value.encode() and reply.body == b"<p>page"
+            assert client.ask(get(target)).one("X-Name") is None
+            mark = server.mark()
+            assert client.ask(get(f"{target}&header=[LIST]")).status == 404
+            told = server.wait_event("RESULT", 5, mark)["value"]
+            assert told == "TypeError: headers must hold str, not list"
+    target = f"/file?path={root}/page.html"
+    for option, field in (("type", "Content-Type"), ("cache", "Cache-Control")):
+        for value in ("a/b", "c/d", "a/b"):
+            reply = client.ask(get(f"{target}&{option}={value}"))
+            assert reply.one(field) == value.encode()
+    assert client.ask(get(target)).one("Vary") == b"Accept-Encoding"
+    assert client.ask(get(f"{target}&plain=1")).one("Vary") is None
+    assert client.ask(get(target)).one("Vary") == b"Accept-Encoding"
+    (root / "page.html").write_text("p" * 3000)
+    long = "v" * 3000  # of a head that is not kept
+    for _ in range(2):
+        reply = client.ask(get(f"{target}&mapping=1&header={long}"))
+        assert reply.one("X-Name") == long.encode() and reply.body == b"p" * 3000
+    name = "n" * 1100
+    assert client.ask(get(f"/file?path={name}")).status == 404

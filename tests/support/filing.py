@@ -1,8 +1,8 @@
 """The application of the file tests: files as its environment and the query say.
 
 /file?path=…          libwebsockets_serve_http_file of that path; further keys are its arguments
-/closed               libwebsocket_close_reason, then libwebsockets_serve_http_file of path=…
-/closed-root          libwebsocket_close_reason, then libwebsockets_serve_http_root
+/ended                libwebsocket_close_reason, then libwebsockets_serve_http_file of path=…
+/ended-root           libwebsocket_close_reason, then libwebsockets_serve_http_root
 /status?code=…        libwebsockets_return_http_status
 anything else         libwebsockets_serve_http_root of LWS_TEST_ROOT
 A WebSocket, and what is recorded, is as in apps.hostile. RESULT tells what a call gave.
@@ -40,9 +40,13 @@ def files(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> Any:
 
 
 def answer(wsi: Any, path: str, query: dict[str, str]) -> Any:
-    headers = [("X-Name", query["header"])] if "header" in query else None
+    headers: Any = [("X-Name", query["header"])] if "header" in query else None
     if "name" in query:
         headers = [(query["name"], "value")]
+    if "mapping" in query and headers is not None:
+        headers = dict(headers)
+    if query.get("header") == "[LIST]":
+        headers = {"X-Name": ["a list"]}
     if path == "/file":
         if query.get("descriptor") == "0":
             os.close(0)
@@ -58,9 +62,9 @@ def answer(wsi: Any, path: str, query: dict[str, str]) -> Any:
         finally:
             if query.get("descriptor") == "0":
                 assert os.open(os.devnull, os.O_RDWR) == 0
-    if path.startswith("/closed"):
+    if path in ("/ended", "/ended-root"):
         lws.libwebsocket_close_reason(wsi)
-        if path == "/closed":
+        if path == "/ended":
             return lws.libwebsockets_serve_http_file(wsi, query["path"], None)
         return lws.libwebsockets_serve_http_root(wsi, ROOT)
     if path == "/status":
