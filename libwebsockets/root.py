@@ -69,11 +69,9 @@ def libwebsockets_serve_http_root(
     if reply is None:
         return -1
     target, question, query = reply.request.uri().partition(b"?")
-    place = site.places.get(target)
-    if place is None:
-        place = site.place(target)
-        if isinstance(place, int):
-            return error_reply(reply, place, target)
+    place = site.places.get(target) or site.place(target)
+    if isinstance(place, int):
+        return error_reply(reply, place, target)
     result = send_source(reply, place.source, target)
     if result != IS_FOLDER:
         return result
