@@ -14,9 +14,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inprocess import Served, context_of
 from support.raw import get
 from support.server import Server
 
+from libwebsockets import (
+    LWS_CALLBACK_HTTP,
+    libwebsockets_serve_http_file,
+    libwebsockets_serve_http_root,
+)
 from libwebsockets._core import lib
 from libwebsockets.conditions import (
     UNSATISFIABLE,
@@ -372,9 +378,9 @@ def test_many_and_long_targets(server: Server, root: Path) -> None:
     assert client.ask(get("/d/")).status == 404
 
 
-def test_a_file_for_a_connection_that_the_callback_has_closed(server: Server) -> None:
+def test_a_file_for_a_connection_that_the_callback_has_closed(server: Server, root: Path) -> None:
     mark = server.mark()
-    for target in ("/ended?path=/dev/null", "/ended-root"):
+    for target in (f"/ended?path={root}/page.html", "/ended?path=/dev/null", "/ended-root"):
         client = server.connect()
         client.send(get(target)[:20])
         client.send(get(target)[20:])
@@ -411,3 +417,48 @@ def test_options_are_of_this_call_not_of_the_last(server: Server, root: Path) ->
         assert reply.one("X-Name") == long.encode() and reply.body == b"p" * 3000
     name = "n" * 1100
     assert client.ask(get(f"/file?path={name}")).status == 404
+
+
+def test_arguments_of_every_kind(root: Path) -> None:
+    """Names as bytes and paths, wrong types, a second reply: in this process, to see what comes."""
+    seen: list[Any] = []
+    served: list[Any] = []
+    page = root / "page.html"
+    calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [
+        (libwebsockets_serve_http_file, (7, "text/plain"), {}),
+        (libwebsockets_serve_http_file, (str(page), b"text/plain"), {}),
+        (libwebsockets_serve_http_file, (str(page), None), {"cache_control": b"no-store"}),
+        (libwebsockets_serve_http_root, (None,), {}),
+        (libwebsockets_serve_http_root, (b"a\0b",), {}),
+        (libwebsockets_serve_http_root, ("a\0b",), {}),
+        (libwebsockets_serve_http_root, (str(root),), {"headers": [("X", 1)]}),
+    ]
+    good: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [
+        (libwebsockets_serve_http_file, (os.fsencode(page), None), {}),
+        (libwebsockets_serve_http_file, (page, None), {"headers": iter([("X-Name", "v")])}),
+        (libwebsockets_serve_http_root, (os.fsencode(root),), {}),
+        (libwebsockets_serve_http_root, (root,), {"headers": {"X-Name": "v"}}),
+        (libwebsockets_serve_http_root, ("/" * 1100 + str(root),), {}),
+    ]
+
+    def callback(wsi: Any, reason: int, _user: Any, _in: Any, _length: int) -> int:
+        if reason == LWS_CALLBACK_HTTP:
+            for function, arguments, options in calls:
+                try:
+                    seen.append(function(wsi, *arguments, **options))
+                except (TypeError, ValueError) as error:
+                    seen.append(type(error))
+            function, arguments, options = good[len(served)]
+            assert function(wsi, *arguments, **options) == 0
+            assert libwebsockets_serve_http_file(wsi, str(page), None) == -1
+            assert libwebsockets_serve_http_root(wsi, str(root)) == -1
+            assert seen == [TypeError] * 4 + [ValueError] * 2 + [TypeError], seen
+            seen.clear()
+            served.append(function)
+        return 0
+
+    with context_of(callback) as context, Served(context) as client:
+        for _ in good:
+            reply = client.ask(get("/page.html"))
+            assert reply.status == 200 and reply.body == b"<p>page"
+    assert len(served) == len(good)
