@@ -180,7 +180,7 @@ def libwebsockets_serve_http_file(
     another one (section 13), and one range of bytes is answered with 206 or 416 (section 14);
     several ranges are answered with the whole file. If the file shrinks meanwhile, the connection
     is closed. Afterwards the connection takes the next request, if this one lets it (RFC 9112,
-    section 9.3). The file is opened for each request; what is kept until the next is a head at most.
+    section 9.3). The file is opened for each request; all that is kept until the next is a head.
 
     :param wsi: the connection whose request the callback is handling.
     :param file: the path, just as the application gives it: nothing of the request enters it here.
