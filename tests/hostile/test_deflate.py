@@ -249,6 +249,7 @@ def test_PMD_09_invalid_text(row: Row) -> None:
     peer.echo(euro * 400, cuts=30)
 
 
+@pytest.mark.server(tls=False, deflate=True)  # the memory of TLS is another matter
 @pytest.mark.parametrize("kind", ["with", "without"])
 def test_PMD_10_memory_of_connections(row: Row, kind: str) -> None:
     """300 connections (a third of the row's, as all of them hold descriptors here too)."""

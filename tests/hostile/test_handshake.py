@@ -27,9 +27,11 @@ from support.raw import (
     upgrade76,
 )
 from support.row import Row
+from support.server import TLS
 
 from hostile.test_http import edges, no_callback, refused, served
 
+SCHEME = b"wss" if TLS else b"ws"
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
@@ -229,7 +231,7 @@ def test_H76_01_the_known_vectors(
         b"Upgrade: WebSocket\r\n"
         b"Connection: Upgrade\r\n"
         b"Sec-WebSocket-Origin: http://example.com\r\n"
-        b"Sec-WebSocket-Location: ws://example.com/demo\r\n"
+        b"Sec-WebSocket-Location: " + SCHEME + b"://example.com/demo\r\n"
         b"Sec-WebSocket-Protocol: sample\r\n"
         b"\r\n"
     )
@@ -369,7 +371,7 @@ def test_H76_09_values_that_are_echoed(row: Row) -> None:
     reply = row.connect().ask(upgrade76(path, origin=origin))
     assert reply.status == 101
     assert reply.one("Sec-WebSocket-Origin") == origin
-    assert reply.one("Sec-WebSocket-Location") == b"ws://localhost" + path
+    assert reply.one("Sec-WebSocket-Location") == SCHEME + b"://localhost" + path
 
 
 def open76(client: Client) -> None:

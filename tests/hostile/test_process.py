@@ -387,6 +387,7 @@ def test_PR_14_ctrl_c_to_the_whole_group(serve: Serve) -> None:
 
 
 def test_PR_14_other_signals(row: Row) -> None:
+    row.allow("tls-reload")  # SIGHUP, in a run over TLS
     client = row.open("/echo")
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE, signal.SIGCHLD):
         os.kill(row.pid, number)
