@@ -14,6 +14,7 @@ import pytest
 from support.certificates import Pair, localhost, make
 from support.libssl import TLS1_2, TLS1_3, LibsslClient
 from support.raw import TEXT, Client, frame, get, text, upgrade, wait_until
+from support.records import ALERT, DATA, HANDSHAKE, Records
 from support.row import Row
 from support.server import Server, cpu_seconds
 
@@ -36,8 +37,7 @@ def record(kind: int, payload: bytes, version: int = 0x0303) -> bytes:
     return bytes([kind]) + version.to_bytes(2, "big") + len(payload).to_bytes(2, "big") + payload
 
 
-ALERT, HANDSHAKE, DATA = 21, 22, 23
-NO_RENEGOTIATION = b"\x01\x64"  # a warning
+NO_RENEGOTIATION, USER_CANCELED, CLOSE_NOTIFY = b"\x01\x64", b"\x01\x5a", b"\x01\x00"  # warnings
 
 
 def bare(row: Row) -> Client:
@@ -153,6 +153,48 @@ def test_TLS_04_renegotiation(row: Row) -> None:
         assert not client.renegotiate()  # libssl takes the warning as the end
 
 
+def shaken(row: Row, path: str = "/echo") -> Records:
+    """A session of TLS 1.2 whose records are made by hand."""
+    client = Records(row.server.port)
+    client.send(client.sealed(DATA, upgrade(path)))
+    kind, head = client.receive() or (0, b"")
+    assert kind == DATA and head.startswith(b"HTTP/1.1 101 "), (kind, head)
+    return client
+
+
+@secure
+def test_TLS_04_renegotiations_that_are_refused(row: Row) -> None:
+    again = hello(without_1_3("ALL"))[5:]
+    with shaken(row) as client:
+        for number in range(20):  # as many as a client may try
+            client.send(client.sealed(HANDSHAKE, again))
+            assert client.receive() == (ALERT, NO_RENEGOTIATION)
+            client.send(client.sealed(DATA, text(b"%d" % number)))
+            told = b"%d" % number
+            assert client.receive() == (DATA, bytes([0x81, len(told)]) + told)
+
+
+@pytest.mark.parametrize("between", [False, True])
+@secure
+def test_TLS_04_renegotiation_a_thousand_times(row: Row, between: bool) -> None:
+    """between: with data before each, so that not one of them stands behind another."""
+    row.expect("tls-renegotiation")
+    again = hello(without_1_3("ALL"))[5:]
+    before = cpu_seconds(row.pid)
+    with shaken(row, "/sink") as client:
+        flood = []
+        for _ in range(1000):
+            if between:
+                flood.append(client.sealed(DATA, text("x")))
+            flood.append(client.sealed(HANDSHAKE, again))
+        client.send(b"".join(flood))
+        told = client.rest()
+        row.wait_event("CLOSED", code=1006)
+    assert set(told) <= {(ALERT, NO_RENEGOTIATION), (ALERT, CLOSE_NOTIFY)}, set(told)
+    assert len(told) < 300, "far fewer than were asked for"
+    assert cpu_seconds(row.pid) - before < 0.5
+
+
 @secure
 def test_TLS_04_key_updates(row: Row) -> None:
     row.expect("tls-renegotiation")
@@ -183,6 +225,37 @@ def test_TLS_05_alerts_in_clear(row: Row) -> None:
     established = row.open("/echo")
     raw_send(established, record(ALERT, NO_RENEGOTIATION) * 10_000)
     row.wait_event("CLOSED", code=1006)
+    assert cpu_seconds(row.pid) - before < 0.5
+
+
+@pytest.mark.parametrize("alert", [NO_RENEGOTIATION, USER_CANCELED])
+@secure
+def test_TLS_05_alerts_after_the_handshake(row: Row, alert: bytes) -> None:
+    """Ten thousand warnings, protected as they must be, TLS 1.2."""
+    row.expect("tls-error")
+    before = cpu_seconds(row.pid)
+    with shaken(row, "/sink") as client:
+        client.send(b"".join(client.sealed(ALERT, alert) for _ in range(10_000)))
+        told = client.rest()
+        row.wait_event("CLOSED", code=1006)
+    assert all(kind == ALERT for kind, _ in told), told
+    assert cpu_seconds(row.pid) - before < 0.5
+
+
+@secure
+def test_TLS_05_alerts_between_data(row: Row) -> None:
+    """libssl counts warnings in a row alone: these are broken up by data, and bring nothing."""
+    row.expect("tls-renegotiation")
+    before = cpu_seconds(row.pid)
+    with shaken(row, "/sink") as client:
+        flood = []
+        for _ in range(2500):
+            flood += [client.sealed(ALERT, USER_CANCELED) for _ in range(4)]
+            flood.append(client.sealed(DATA, text("x")))
+        client.send(b"".join(flood))
+        client.rest()
+        row.wait_event("CLOSED", code=1006)
+    assert len(row.found("RECEIVE")) < 1000, "it was closed long before the last"
     assert cpu_seconds(row.pid) - before < 0.5
 
 

@@ -21,7 +21,7 @@ def _load() -> Any:
     if found is None:
         pytest.skip("needs libssl: install the Debian package openssl")
     library = ctypes.CDLL(found)
-    pointer = ctypes.c_void_p
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
     for name, result, arguments in (
         ("TLS_client_method", pointer, []),
         ("SSL_CTX_new", pointer, [pointer]),
@@ -35,6 +35,11 @@ def _load() -> Any:
         ("SSL_key_update", ctypes.c_int, [pointer, ctypes.c_int]),
         ("SSL_renegotiate", ctypes.c_int, [pointer]),
         ("SSL_read", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
+        ("SSL_set_cipher_list", ctypes.c_int, [pointer, ctypes.c_char_p]),
+        ("SSL_get_session", pointer, [pointer]),
+        ("SSL_SESSION_get_master_key", size, [pointer, ctypes.c_char_p, size]),
+        ("SSL_get_client_random", size, [pointer, ctypes.c_char_p, size]),
+        ("SSL_get_server_random", size, [pointer, ctypes.c_char_p, size]),
         ("SSL_write", ctypes.c_int, [pointer, ctypes.c_char_p, ctypes.c_int]),
     ):
         function = getattr(library, name)
@@ -45,7 +50,7 @@ def _load() -> Any:
 class LibsslClient:
     """One connection, of one version. Calls block; they return what libssl returns."""
 
-    def __init__(self, port: int, version: int) -> None:
+    def __init__(self, port: int, version: int, ciphers: bytes = b"") -> None:
         self.library = _load()
         self.sock = socket.create_connection(("127.0.0.1", port), 5)
         self.sock.setblocking(True)
@@ -53,6 +58,8 @@ class LibsslClient:
         for which in (CTRL_SET_MIN, CTRL_SET_MAX):
             assert self.library.SSL_CTX_ctrl(self.context, which, version, None) == 1
         self.ssl = self.library.SSL_new(self.context)
+        if ciphers:
+            assert self.library.SSL_set_cipher_list(self.ssl, ciphers) == 1
         self.library.SSL_set_fd(self.ssl, self.sock.fileno())
         assert self.library.SSL_connect(self.ssl) == 1
 
@@ -72,6 +79,19 @@ class LibsslClient:
         room = ctypes.create_string_buffer(size)
         got = self.library.SSL_read(self.ssl, room, size)
         return room.raw[: max(got, 0)]
+
+    def secrets(self) -> tuple[bytes, bytes, bytes]:
+        """The master secret, the client's random number and the server's (TLS 1.2)."""
+        found = []
+        for source, name, size in (
+            (self.library.SSL_get_session(self.ssl), "SSL_SESSION_get_master_key", 48),
+            (self.ssl, "SSL_get_client_random", 32),
+            (self.ssl, "SSL_get_server_random", 32),
+        ):
+            room = ctypes.create_string_buffer(size)
+            assert getattr(self.library, name)(source, room, size) == size
+            found.append(room.raw)
+        return found[0], found[1], found[2]
 
     def key_update(self) -> bool:
         """Sends a KeyUpdate record (RFC 8446, section 4.6.3)."""
