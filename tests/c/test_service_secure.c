@@ -1,144 +1,53 @@
 /* Secure connections: records in and out. The TLS here leaves the contents of records as they are.
  */
-#include "served.h"
+#include "secured.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #define HANDSHAKE_RECORD "\x16\x03\x01\x00\x05hello"
 
-static struct fake_socket *connect_secure(const struct lws_options *options) {
-    struct fake_socket *peer;
-
-    served_try(options);
-    if (lws_listen(served.context, served.listener, true) != 0)
-        abort();
-    peer = served_connect();
-    return peer;
-}
-
-/* The client sends text in records of at most size bytes. */
-static void sends_records(struct fake_socket *peer, const void *text, size_t length, size_t size) {
-    const uint8_t *at = text;
-
-    while (length) {
-        size_t piece = length < size ? length : size;
-        uint8_t header[5] = {23, 3, 3, (uint8_t)(piece >> 8), (uint8_t)piece};
-
-        fake_peer_sends(peer, header, 5);
-        fake_peer_sends(peer, at, piece);
-        at += piece;
-        length -= piece;
-    }
-}
-
-/* What TLS would do with the SECURE events of this round: strips headers, feeds. */
-static unsigned decrypt(void) {
-    unsigned records = 0;
-
-    for (unsigned n = 0; served_event(LWS_EVENT_SECURE, n); n++) {
-        const struct lws_event *event = served_event(LWS_EVENT_SECURE, n);
-        uint8_t *data = served.arena + event->offset;
-        uint32_t length = 0;
-
-        for (uint32_t at = 0; at < event->length;) {
-            uint32_t size = (uint32_t)data[at + 3] << 8 | data[at + 4];
-
-            CHECK(data[at] == 23 && at + 5 + size <= event->length);
-            memmove(data + length, data + at + 5, size);
-            length += size;
-            at += 5 + size;
-            records++;
-        }
-        CHECK(lws_feed(served.context, event->slot, event->offset, length, false) == 0);
-        served.count = (int)lws_event_count(served.context);
-    }
-    return records;
-}
-
-/* Sends what is to be encrypted, in records as large as they may be; says whether it was the end.
- */
-static bool encrypt(void) {
-    static uint8_t records[2 * 70000];
-    const uint8_t *bytes;
-    uint32_t slot, length;
-    bool ended = false;
-
-    while ((slot = lws_secure_next(served.context, &bytes, &length)) != LWS_NO_SLOT) {
-        uint32_t size = 0, at = 0;
-
-        do {
-            uint32_t piece = length - at < 16384 ? length - at : 16384;
-
-            records[size++] = length ? 23 : 21;
-            records[size++] = 3;
-            records[size++] = 3;
-            records[size++] = (uint8_t)(piece >> 8);
-            records[size++] = (uint8_t)piece;
-            memcpy(records + size, bytes + at, piece);
-            size += piece;
-            at += piece;
-        } while (at < length);
-        lws_secure_send(served.context, slot, records, size);
-        ended = ended || length == 0;
-    }
-    return ended;
-}
-
-/* The contents of the records that were sent; the last one's type in *type. */
-static size_t plain(struct fake_socket *peer, uint8_t *to, uint8_t *type) {
-    size_t length = 0;
-
-    for (size_t at = 0; at < peer->out_length;) {
-        size_t size = (size_t)peer->out[at + 3] << 8 | peer->out[at + 4];
-
-        *type = peer->out[at];
-        memcpy(to + length, peer->out + at + 5, size);
-        length += size;
-        at += 5 + size;
-    }
-    return length;
-}
-
 static void test_records(size_t size, size_t recv_most) {
-    struct fake_socket *peer = connect_secure(NULL);
+    struct fake_socket *peer = secured_connect(NULL);
     const char *head = served_handshake(13);
     uint8_t out[1000], type = 0;
     uint32_t slot = 0;
     bool found = false;
 
     peer->recv_most = recv_most;
-    sends_records(peer, head, strlen(head), size);
+    secured_sends(peer, head, strlen(head), size);
     for (unsigned i = 0; i < 4000 && !found; i++) {
         served_round(0);
-        decrypt();
+        secured_decrypt();
         found = served_event(LWS_EVENT_REQUEST, 0) != NULL;
     }
     CHECK(found);
     slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
     CHECK(lws_upgrade(served.context, slot, NULL, 0, NULL, 0, false) == 0);
-    encrypt();
-    CHECK(plain(peer, out, &type) > 100 && memcmp(out, "HTTP/1.1 101 ", 13) == 0 && type == 23);
+    secured_encrypt();
+    CHECK(secured_plain(peer, out, &type) > 100 && memcmp(out, "HTTP/1.1 101 ", 13) == 0 &&
+          type == 23);
     served_forget(peer);
     peer->recv_most = FAKE_UNLIMITED;
-    sends_records(peer, "\x81\x85\0\0\0\0hello\x89\x84\0\0\0\0ping", 21, size);
+    secured_sends(peer, "\x81\x85\0\0\0\0hello\x89\x84\0\0\0\0ping", 21, size);
     for (unsigned i = 0; i < 30; i++) {
         served_round(0);
-        decrypt();
+        secured_decrypt();
         if (served_event(LWS_EVENT_TEXT, 0))
             CHECK(served_is(served_event(LWS_EVENT_TEXT, 0), "hello", 5));
-        encrypt();
+        secured_encrypt();
     }
-    CHECK(plain(peer, out, &type) == 6 && memcmp(out, "\x8a\x04ping", 6) == 0);
+    CHECK(secured_plain(peer, out, &type) == 6 && memcmp(out, "\x8a\x04ping", 6) == 0);
     served_forget(peer);
     CHECK(lws_close(served.context, slot, 1000, NULL, 0) == 0);
-    encrypt();
-    sends_records(peer, "\x88\x82\0\0\0\0\x03\xe8", 8, 100);
+    secured_encrypt();
+    secured_sends(peer, "\x88\x82\0\0\0\0\x03\xe8", 8, 100);
     served_round(0);
-    decrypt();
+    secured_decrypt();
     CHECK(served_event(LWS_EVENT_CLOSED, 0) && served_event(LWS_EVENT_CLOSED, 0)->code == 1000);
-    CHECK(encrypt());
-    CHECK(plain(peer, out, &type) == 4 && memcmp(out, "\x88\x02\x03\xe8", 4) == 0 && type == 21);
+    CHECK(secured_encrypt());
+    CHECK(secured_plain(peer, out, &type) == 4 && memcmp(out, "\x88\x02\x03\xe8", 4) == 0 &&
+          type == 21);
     CHECK(peer->shut);
     fake_peer_fin(peer);
     for (unsigned i = 0; i < 3 && !served_event(LWS_EVENT_SECURE_END, 0); i++)
@@ -150,14 +59,14 @@ static void test_records(size_t size, size_t recv_most) {
 /* Parts of a reply that are empty change nothing of those beside them. */
 static void test_reply(size_t window) {
     static const char head[] = "HTTP/1.1 200 OK\r\nContent-Length: 70002\r\n\r\n";
-    struct fake_socket *peer = connect_secure(NULL);
+    struct fake_socket *peer = secured_connect(NULL);
     uint8_t *out = malloc(80000), type = 0;
     uint32_t slot;
     size_t length;
 
-    sends_records(peer, "GET / HTTP/1.0\r\n\r\n", 18, 100);
+    secured_sends(peer, "GET / HTTP/1.0\r\n\r\n", 18, 100);
     served_round(0);
-    decrypt();
+    secured_decrypt();
     slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
     peer->window = window;
     CHECK(served_say(slot, head, LWS_WRITE_HTTP) == 0);
@@ -169,13 +78,13 @@ static void test_reply(size_t window) {
     CHECK(served_say(slot, "\x01", LWS_WRITE_HTTP) == 0);
     CHECK(lws_reply_end(served.context, slot, true) == 0);
     for (unsigned i = 0; i < 3000 && !peer->shut; i++) {
-        encrypt();
+        secured_encrypt();
         served_round(0);
         if (window != FAKE_UNLIMITED)
             peer->window += window;
     }
     CHECK(peer->shut);
-    length = plain(peer, out, &type);
+    length = secured_plain(peer, out, &type);
     CHECK(length == strlen(head) + 70002 && type == 21);
     CHECK(memcmp(out, head, strlen(head)) == 0);
     for (size_t i = 0; i < 70000 && length == strlen(head) + 70002; i++)
@@ -190,36 +99,36 @@ static void test_reply(size_t window) {
 
 /* Nothing but an empty part, and an upgrade that gives its room back: nothing is left behind. */
 static void test_empty(bool upgrade) {
-    struct fake_socket *peer = connect_secure(NULL), *other;
+    struct fake_socket *peer = secured_connect(NULL), *other;
     const char *head = upgrade ? served_handshake(13) : "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     uint32_t slot;
 
-    sends_records(peer, head, strlen(head), 1000);
+    secured_sends(peer, head, strlen(head), 1000);
     served_round(0);
-    decrypt();
+    secured_decrypt();
     slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
     if (upgrade)
         CHECK(lws_upgrade(served.context, slot, "a\nb", 3, NULL, 0, false) == LWS_ERROR_ARGUMENT);
     else
         CHECK(served_say(slot, "", LWS_WRITE_HTTP) == 0);
     CHECK(lws_reply_end(served.context, slot, true) == 0);
-    encrypt();
+    secured_encrypt();
     served_round(0);
     /* What another one gathers then is not this one's. */
     other = served_connect();
-    sends_records(other, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27, 100);
+    secured_sends(other, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27, 100);
     served_round(0);
-    decrypt();
+    secured_decrypt();
     CHECK(served_say(served_event(LWS_EVENT_REQUEST, 0)->slot, "secret", LWS_WRITE_HTTP) == 0);
     lws_reply_end(served.context, served_event(LWS_EVENT_REQUEST, 0)->slot, true);
     if (upgrade)
         lws_close(served.context, slot, 1000, NULL, 0);
     else
-        sends_records(peer, "nonsense\r\n", 10, 100);
-    encrypt();
+        secured_sends(peer, "nonsense\r\n", 10, 100);
+    secured_encrypt();
     served_round(0);
-    decrypt();
-    encrypt();
+    secured_decrypt();
+    secured_encrypt();
     served_round(0);
     CHECK(memmem(other->out, other->out_length, "secret", 6) != NULL);
     CHECK(!peer->out_length || !memmem(peer->out, peer->out_length, "secret", 6));
@@ -227,7 +136,7 @@ static void test_empty(bool upgrade) {
 }
 
 static void test_failures(void) {
-    struct fake_socket *peer = connect_secure(NULL);
+    struct fake_socket *peer = secured_connect(NULL);
     const struct lws_event *event;
     unsigned gone = 0;
 
@@ -241,7 +150,7 @@ static void test_failures(void) {
     CHECK(lws_secure_fail(served.context, event->slot) == 0);
     CHECK(lws_secure_fail(served.context, 99) == LWS_ERROR_CLOSED);
     CHECK(lws_feed(served.context, 99, 16, 0, false) == LWS_ERROR_CLOSED);
-    encrypt();
+    secured_encrypt();
     CHECK(peer->out_length == 7 && peer->shut);
     fake_peer_fin(peer);
     for (unsigned i = 0; i < 4; i++) {
@@ -271,31 +180,31 @@ static void test_failures(void) {
 
 /* A peer that reads nothing: encrypted once, the rest waits as it is; all of it in order. */
 static void test_blocked(void) {
-    struct fake_socket *peer = connect_secure(NULL);
+    struct fake_socket *peer = secured_connect(NULL);
     const char *head = served_handshake(13);
     uint8_t *bytes = served_bytes(60000), *out = malloc(500000), type = 0;
     uint32_t slot;
     size_t length = 0, at = 0;
 
-    sends_records(peer, head, strlen(head), 1000);
+    secured_sends(peer, head, strlen(head), 1000);
     served_round(0);
-    decrypt();
+    secured_decrypt();
     slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
     CHECK(lws_upgrade(served.context, slot, NULL, 0, NULL, 0, false) == 0);
-    encrypt();
+    secured_encrypt();
     served_forget(peer);
     peer->window = 1000;
     for (unsigned i = 0; i < 4; i++) {
         CHECK(served_write(slot, bytes, 60000, LWS_WRITE_BINARY) == 0);
         CHECK(served_say(slot, "small", LWS_WRITE_TEXT) == 0);
-        encrypt();
+        secured_encrypt();
     }
     for (unsigned i = 0; i < 2000 && lws_queued(served.context, slot) > 0; i++) {
         peer->window += 5000;
         served_round(0);
-        encrypt();
+        secured_encrypt();
     }
-    length = plain(peer, out, &type);
+    length = secured_plain(peer, out, &type);
     CHECK(length == 4 * (60004 + 7));
     for (unsigned i = 0; i < 4 && length == 4 * (60004 + 7); i++) {
         CHECK(out[at] == 0x82 && memcmp(out + at + 4, bytes, 60000) == 0);
