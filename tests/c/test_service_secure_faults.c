@@ -375,6 +375,40 @@ static void test_sending_fails(void) {
     free(bytes);
 }
 
+/* More than there is room for is written before any of it is encrypted: it moves to the queues. */
+static void test_gathered_by_many(void) {
+    enum { PEERS = 4, EACH = 12, SIZE = 8000 };
+    struct fake_socket *peers[PEERS];
+    uint32_t slots[PEERS];
+    uint8_t *bytes = served_bytes(SIZE), *out = malloc(EACH * (SIZE + 4) + 1000), type;
+
+    fake_peer_fin(secured_connect(NULL));
+    served_round(0);
+    for (unsigned i = 0; i < PEERS; i++)
+        peers[i] = secured_session(&slots[i]);
+    for (unsigned n = 0; n < EACH; n++)
+        for (unsigned i = 0; i < PEERS; i++) {
+            bytes[0] = (uint8_t)(16 * n + i);
+            CHECK(served_write(slots[i], bytes, SIZE, LWS_WRITE_BINARY) == 0);
+        }
+    for (unsigned i = 0; i < 5; i++) {
+        secured_encrypt();
+        served_round(0);
+    }
+    for (unsigned i = 0; i < PEERS; i++) {
+        CHECK(secured_plain(peers[i], out, &type) == EACH * (SIZE + 4));
+        for (unsigned n = 0; n < EACH; n++) {
+            const uint8_t *message = out + n * (SIZE + 4) + 4;
+
+            CHECK(message[0] == 16 * n + i && memcmp(message + 1, bytes + 1, SIZE - 1) == 0);
+        }
+        CHECK(lws_queued(served.context, slots[i]) == 0);
+    }
+    served_end();
+    free(bytes);
+    free(out);
+}
+
 /* TLS fails while records and plaintext wait: the records leave, the plaintext does not. */
 static void test_fail_keeps_records(void) {
     uint32_t slot;
@@ -415,6 +449,7 @@ int main(void) {
     test_file_fails(EINTR);
     test_file_fails(EIO);
     test_sending_fails();
+    test_gathered_by_many();
     test_fail_keeps_records();
     return check_report();
 }
