@@ -33,7 +33,7 @@ GROUPS = (
         f"tests/test_{name}.py"
         for name in (
             "context", "wsi", "buffers", "conformance", "port_2010", "testserver", "files",
-            "headers", "flow", "pieces", "broadcast", "timers", "tls", "listeners",
+            "headers", "flow", "pieces", "broadcast", "timers", "tls", "listeners", "proxy_tls",
         )
     ),
 )  # fmt: skip
