@@ -145,7 +145,9 @@ def _addresses(host: str | None, port: int) -> list[tuple[int, str]]:
     if host is None:
         return list(ANY.items())
     flags = socket.AI_PASSIVE
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    # As bytes it takes no codec, whose module may be out of reach: no descriptor, other rights.
+    name = host.encode() if host.isascii() else host
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
     addresses = [
         (family, str(address[0]) + (f"%{address[3]}" if len(address) == 4 and address[3] else ""))
         for family, _, _, _, address in found

@@ -283,13 +283,14 @@ def _pipe() -> tuple[int, int]:
     read, write = os.pipe()
     try:
         read = listener.above_stdio(read)
-        write = listener.above_stdio(write)
     except OSError:
-        for descriptor in (read, write):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        os.close(write)
         raise
-    return read, write
+    try:
+        return read, listener.above_stdio(write)
+    except OSError:
+        os.close(read)
+        raise
 
 
 def _read_all(descriptor: int) -> bytes:

@@ -92,10 +92,29 @@ static int fails(const char *name, int *result)
         return fails(#name, &result) ? result : (int)syscall arguments; \
     }
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 SHIM(setgroups, (size_t n, const gid_t *list), (SYS_setgroups, n, list))
 SHIM(setgid, (gid_t gid), (SYS_setgid, gid))
 SHIM(setuid, (uid_t uid), (SYS_setuid, uid))
+SHIM(seteuid, (uid_t uid), (SYS_setresuid, -1, uid, -1))
+SHIM(capget, (void *header, void *data), (SYS_capget, header, data))
+
+/* One of its options: "prctl 38". */
+int prctl(int option, ...)
+{
+    unsigned long argument;
+    char name[16];
+    int result;
+    va_list more;
+
+    va_start(more, option);
+    argument = va_arg(more, unsigned long);
+    va_end(more);
+    snprintf(name, sizeof name, "prctl %d", option);
+    return fails(name, &result) ? result : (int)syscall(SYS_prctl, option, argument, 0, 0, 0);
+}
 """
 
 
@@ -131,6 +150,69 @@ assert children() == []
     assert len(lines) == 1 and "privileges-failed" in lines[0], ran.stderr
     for pid in ran.stdout.split():
         assert not alive(int(pid))
+
+
+@pytest.mark.parametrize(
+    ("call", "errno", "cause"),
+    [
+        ("prctl 38", 1, "prctl 38: Operation not permitted"),
+        ("prctl 38", 0, "new privileges are not ruled out"),
+        ("prctl 4", 22, "prctl 4: Invalid argument"),
+        ("capget", 14, "capget: Bad address"),
+        ("seteuid", 0, "euid 0 can be had again"),
+    ],
+)
+def test_PV_03_what_seals_the_drop_fails(
+    call: str, errno: int, cause: str, shim: Path, tmp_path: Path
+) -> None:
+    source = f"""
+assert create(uid={TARGET}, gid={TARGET}) == -1
+assert children() == []
+"""
+    environment = {**os.environ, "LD_PRELOAD": str(shim), "HOW": str(errno), "FAIL": call}
+    told = failing(tmp_path, source, env=environment)
+    (line,) = [line for line in told.splitlines() if line.startswith("ERROR")]
+    assert "privileges-failed" in line and cause in line
+
+
+@pytest.mark.parametrize("securebits", [1 << 2, 1 << 4])
+def test_PV_03_capabilities_that_outlive_the_uid(securebits: int, tmp_path: Path) -> None:
+    """SECBIT_NO_SETUID_FIXUP keeps them in force, SECBIT_KEEP_CAPS within reach."""
+    source = f"""
+import ctypes
+assert ctypes.CDLL(None, use_errno=True).prctl(28, {securebits}, 0, 0, 0) == 0
+assert create(uid={TARGET}, gid={TARGET}) == -1
+assert children() == []
+"""
+    assert "capabilities are left" in failing(tmp_path, source)
+
+
+def test_PV_03_more_groups_left_than_the_reason_has_room_for(shim: Path, tmp_path: Path) -> None:
+    source = f"""
+assert create(uid={TARGET}, gid={TARGET}) == -1
+assert children() == []
+"""
+    environment = {**os.environ, "LD_PRELOAD": str(shim), "HOW": "0", "FAIL": "setgroups"}
+    groups = list(range(100_000, 102_000))
+    told = failing(tmp_path, source, env=environment, extra_groups=groups)
+    (line,) = [line for line in told.splitlines() if line.startswith("ERROR")]
+    assert "supplementary groups [100000, 100001," in line and len(line) < 5000
+
+
+@pytest.mark.parametrize("call", ["setgroups", "setuid"])
+def test_PV_03_in_the_calling_process(call: str, shim: Path, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    source = f"""
+before = os.listdir("/proc/self/fd")
+ids = {TARGET}, {TARGET}
+assert libwebsocket_create_context(
+    0, echo, 76, 0, None, None, *ids, host="unix:{path}") is None
+assert os.listdir("/proc/self/fd") == before
+"""
+    environment = {**os.environ, "LD_PRELOAD": str(shim), "HOW": "1", "FAIL": call}
+    told = failing(tmp_path, source, env=environment)
+    assert f"privileges-failed cause=\"gid {TARGET}, uid {TARGET}: Operation not perm" in told
+    assert not path.exists()
 
 
 def test_PV_03_user_namespace_without_setgroups(tmp_path: Path) -> None:
@@ -171,6 +253,23 @@ assert forks == [], "forked before the check"
     assert len(lines) == 3, told
 
 
+def test_PV_04_not_root_and_nothing_to_change(tmp_path: Path) -> None:
+    """One's own ids are no change; what rules out new privileges is done all the same."""
+    source = f"""
+socket.getaddrinfo("127.0.0.1", 0)  # what it imports, that user may not read
+os.setgroups([])
+os.setgid({TARGET})
+os.setuid({TARGET})
+with create(uid={TARGET}, gid={TARGET}) as server:
+    with open(f"/proc/{{server.pid}}/status") as stream:
+        assert "NoNewPrivs:\\t1\\n" in stream.read()
+    assert answers(server.port)
+with create(gid={TARGET}) as server:
+    assert answers(server.port)
+"""
+    script.passed(tmp_path, source)
+
+
 def test_PV_05_one_of_them_and_odd_values(serve: Serve, tmp_path: Path) -> None:
     source = f"""
 assert create(uid={TARGET}) == -1  # root's groups would stay
@@ -196,6 +295,8 @@ assert children() == []
     dropped(only_gid, uid=0)
     unchanged = serve("hostile", **FAST)
     assert status(unchanged.pid)["Uid"] == ["0"] * 4
+    group_of_root = serve("hostile", uid=TARGET, gid=0, **FAST)
+    dropped(group_of_root, gid=0)
     root = serve("hostile", uid=0, gid=0, **FAST)
     assert status(root.pid)["Uid"] == ["0"] * 4
 
