@@ -192,8 +192,9 @@ def _check_dates(path: str, server: ssl.SSLContext, leaf: bytes) -> None:
                 return  # whatever else may be wrong with it is for the clients to say
             except ssl.SSLError as error:
                 raise CertificateError(path, reason_of(error)) from error
-    expires = (ends[0].getpeercert() or {}).get("notAfter")
-    if isinstance(expires, str):
-        left = ssl.cert_time_to_seconds(expires) - time.time()
-        if left < DAY:
-            log.event(logging.WARNING, "tls-config", file=path, cause="it expires within a day")
+    verified = ends[0].getpeercert()
+    assert verified is not None
+    expires = verified["notAfter"]
+    assert isinstance(expires, str)
+    if ssl.cert_time_to_seconds(expires) - time.time() < DAY:
+        log.event(logging.WARNING, "tls-config", file=path, cause="it expires within a day")

@@ -48,5 +48,9 @@ def create_core(settings: Settings, protocol: int, arena: Arena) -> Any:
     context = lib.lws_context_create(options, arena.pointer)
     if context == ffi.NULL:
         raise OSError(ffi.errno, os.strerror(ffi.errno))
-    trust(context, settings.proxies)
+    try:
+        trust(context, settings.proxies)
+    except OSError:
+        lib.lws_context_destroy(context)
+        raise
     return context

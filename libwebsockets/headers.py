@@ -80,8 +80,7 @@ def libwebsocket_get_peer_address(wsi: libwebsocket) -> tuple[str, int] | None:
     """The client's address and port: ``("192.0.2.1", 50000)``, ``("2001:db8::1", 50000)``.
 
     Behind one of ``trusted_proxies`` it is the address that the proxy tells of. A client on a Unix
-    socket is ``("unix", 0)``, and one whose address is not known ``("-", 0)``. An address that only
-    a header field told has port 0.
+    socket is ``("unix", 0)``. An address that only a header field told has port 0.
 
     Returns None, with a line in the log, on an inert handle, from another thread and in a forked
     copy. Raises TypeError if wsi is no ``libwebsocket``.
@@ -91,11 +90,9 @@ def libwebsocket_get_peer_address(wsi: libwebsocket) -> tuple[str, int] | None:
         refuse(wsi, logging.INFO, "peer-refused", ERROR_CLOSED)
         return None
     name = wsi._context._peer(wsi._slot)
-    if name == "-":
-        error = lib.lws_version(wsi._context._c, wsi._slot)
-        if error in (lib.LWS_ERROR_THREAD, lib.LWS_ERROR_PROCESS):
-            refuse(wsi, logging.WARNING, "peer-refused", error)
-            return None
+    if name == "-":  # what the core says to all but its owner
+        refuse(wsi, logging.WARNING, "peer-refused", _state(wsi))
+        return None
     host, colon, port = name.rpartition(":")
     return (host.strip("[]"), int(port)) if colon else (name, 0)
 

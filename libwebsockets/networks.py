@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,11 +52,11 @@ def proxy_networks(proxies: Any) -> tuple[Network, ...]:
 
 
 def trust(context: Any, networks: tuple[Network, ...]) -> None:
-    """Tells a context of the core. Raises MemoryError."""
+    """Tells a context of the core. Raises OSError."""
     for one in networks:
         network = one.network
         if lib.lws_trust(context, network.network_address.packed, network.prefixlen) != 0:
-            raise MemoryError("no memory for trusted_proxies")
+            raise OSError(errno.ENOMEM, "no memory for trusted_proxies")
 
 
 def mapped_address(address: Address) -> ipaddress.IPv6Address:

@@ -110,10 +110,8 @@ def _open_stdio() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            null = os.open(os.devnull, os.O_RDWR)
-            if null != descriptor:
-                os.dup2(null, descriptor)
-                os.close(null)
+            # It gets the lowest number that is free: this one, as those below it are open.
+            os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
 
 

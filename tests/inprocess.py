@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from support.certificates import localhost
 from support.raw import Client
 
 from libwebsockets import (
@@ -29,6 +32,39 @@ class Served(Client):
     def fill(self) -> bool:
         serve_until(self.context, lambda: bool(select.select([self.sock], [], [], 0)[0]))
         return super().fill()
+
+
+class ServedSecurely(Served):
+    """A client of a context in the same thread, its TLS in memory."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object = (
+            localhost().client().wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        )
+        self.step(self.object.do_handshake)
+
+    def step(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        while True:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                result = function(*arguments)
+                self.sock.sendall(self.outgoing.read())
+                return result
+            self.sock.sendall(self.outgoing.read())
+            clear, self.buffer = self.buffer, bytearray()
+            assert super().fill()
+            self.incoming.write(bytes(self.buffer))
+            self.buffer = clear
+
+    def send(self, data: bytes) -> Client:
+        self.step(self.object.write, data)
+        return self
+
+    def fill(self) -> bool:
+        data = self.step(self.object.read, 65536)
+        self.buffer += data
+        return bool(data)
 
 
 def serve_until(

@@ -111,6 +111,15 @@ def test_a_line_for_each_session(serve: Any, tmp_path: Path) -> None:
         assert 1000 < int(one["bytes"]) < 1400 and 0 <= float(one["seconds"]) < 5
 
 
+def test_no_line_of_a_session_whose_request_was_interrupted(caplog: Any) -> None:
+    """An interrupt between the 101 and the start of its line: there is none to end."""
+    from libwebsockets.access import AccessLog
+
+    with caplog.at_level(logging.INFO, "libwebsockets.access"):
+        AccessLog(None, str).end(7, 1000)
+    assert caplog.records == []
+
+
 def test_off_by_default(serve: Any) -> None:
     server = serve(f"{Path(__file__).parent / 'support' / 'asking.py'}:asking")
     assert server.connect().ask(get("/")).status == 200

@@ -243,6 +243,8 @@ def test_dates_in_three_forms() -> None:
         b"Sun Nov  6 08:49:37 1994",
     ):
         assert parse_date(text) == 784111777, text
+    # Two digits are of this century, unless that is more than 50 years ahead.
+    assert parse_date(b"Thursday, 01-Jan-26 00:00:00 GMT") == 1767225600
     assert parse_date(b"Sat, 31 Dec 2016 23:59:60 GMT") == 1483228800
     for text in (b"Sun, 06 Nov 1994 08:49:37 UTC", b"Sun, 06 Nov 1994 24:00:00 GMT", b""):
         assert parse_date(text) is None, text

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import Served, context_of
 from support.raw import get, upgrade, upgrade76, wait_until
 from support.server import resident
 
@@ -80,6 +83,47 @@ def test_wrong_types_and_other_threads() -> None:
             function(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="wsi"):
         lws.libwebsocket_get_header(None, "x")  # type: ignore[arg-type]
+
+
+def test_of_another_thread_and_in_a_forked_copy(caplog: Any) -> None:
+    seen: list[Any] = []
+
+    def callback(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> None:
+        if reason == lws.LWS_CALLBACK_ESTABLISHED:
+            seen.append(wsi)
+
+    def ask() -> list[Any]:
+        (wsi,) = seen
+        return [
+            lws.libwebsocket_get_header(wsi, "Host"),
+            lws.libwebsocket_get_headers(wsi),
+            lws.libwebsocket_get_method(wsi),
+            lws.libwebsocket_get_peer_address(wsi),
+        ]
+
+    with context_of(callback) as context, Served(context) as client:
+        client.open("/")
+        with pytest.raises(TypeError, match="name must be a str or bytes, not int"):
+            lws.libwebsocket_get_header(seen[0], 3)  # type: ignore[arg-type]
+        told: list[Any] = []
+        thread = threading.Thread(target=lambda: told.append(ask()))
+        thread.start()
+        thread.join()
+        assert told == [[None] * 4]
+        words = [record.getMessage().split()[0] for record in caplog.records]
+        assert words == ["header-refused"] * 2 + ["method-refused", "peer-refused"]
+        assert caplog.text.count("a thread that does not own") == 4
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(writer, repr(ask()).encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as stream:
+            assert stream.read() == repr([None] * 4).encode()
+        os.waitpid(pid, 0)
+        address = list(client.sock.getsockname())
+        assert ask()[0] == b"localhost" and list(ask()[3]) == address
 
 
 def test_what_a_session_keeps(serve: Any) -> None:

@@ -78,6 +78,7 @@ def test_several_places_at_once(serve: Any, tmp_path: Path, free_port: int) -> N
         ("127.0.0.1", server.port), ("127.0.0.2", free_port), str(path), f"\0{abstract}"
     ):  # fmt: skip
         assert answers(address)
+    wait_until(lambda: len(server.found("LWS_CALLBACK_HTTP", mark)) == 4)
     seen = [record["address"][0] for record in server.found("LWS_CALLBACK_HTTP", mark)]
     assert seen == ["127.0.0.1", "127.0.0.1", "unix", "unix"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o620
@@ -101,6 +102,82 @@ def test_unix_socket_alone_and_left_behind(serve: Any, tmp_path: Path) -> None:
     path.write_text("no socket")
     assert serve(ASKING, host=f"unix:{path}", expect_failure=True).logged("bind-failed")
     assert path.read_text() == "no socket"
+
+
+def test_a_file_that_took_the_place_of_the_socket_stays(serve: Any, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    server = serve(ASKING, host=f"unix:{path}")
+    path.unlink()
+    path.write_text("somebody else's")
+    assert server.stop() == 0
+    assert path.read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("host", ["\xfc" * 64, "\udc80"])
+def test_a_host_that_can_be_no_name(host: str, caplog: Any) -> None:
+    made = lws.libwebsocket_create_context(0, print, 76, 0, None, None, -1, -1, host=host)
+    assert made is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith("bind-failed") and "EINVAL" in record.getMessage()
+
+
+NETWORK = """
+import ctypes
+assert ctypes.CDLL(None, use_errno=True).unshare(0x40000000) == 0  # CLONE_NEWNET
+
+def set(name, value):
+    with open("/proc/sys/net/" + name, "w") as stream:
+        stream.write(value)
+"""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@needs_root
+def test_a_free_port_is_free_in_both_families(tmp_path: Path) -> None:
+    """Of the ports that the kernel may choose from some are taken for IPv6, then all.
+
+    It chooses from the lower half as long as that has one.
+    """
+    source = f"""{NETWORK}
+set("ipv4/ip_local_port_range", "40000 40007")
+taken = []
+def take(port):
+    taken.append(socket.socket(socket.AF_INET6))
+    taken[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    taken[-1].bind(("::", port))
+    taken[-1].listen()
+
+free = (40001, 40002)
+for port in (40000, 40003):
+    take(port)
+for turn in range(10):
+    server = create()
+    assert server.port in free, server.port
+    assert server.stop(5) == 0
+for port in (*free, 40004, 40005, 40006, 40007):
+    take(port)
+assert create() == -1
+"""
+    ran = script.run(tmp_path, source)
+    assert ran.returncode == 0, ran.stderr
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("ERROR")]
+    assert "bind-failed" in line and "EADDRINUSE" in line
+
+
+@needs_root
+def test_a_machine_without_ipv6(tmp_path: Path) -> None:
+    source = f"""{NETWORK}
+import fcntl, struct
+with socket.socket() as sock:  # the loopback interface up
+    fcntl.ioctl(sock, 0x8914, struct.pack("16sh14x", b"lo", 0x1 | 0x40))
+set("ipv6/conf/all/disable_ipv6", "1")
+with create() as server:
+    assert answers(server.port)
+assert create(host="::1") == -1  # what was asked for by name is not left out
+"""
+    ran = script.run(tmp_path, source)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count("bind-failed") == 1 and "EADDRNOTAVAIL" in ran.stderr
 
 
 ADOPT = """
@@ -237,7 +314,8 @@ def test_forwarded_fields_of_a_trusted_proxy(serve: Any) -> None:
         client.ask(get("/"))  # the next request on the connection may be of another client
         assert address_of(server, mark) == list(client.sock.getsockname()), fields
     for fields in ([("X-Forwarded-For", "rubbish")], [("X-Forwarded-For", "")],
-                   [("Forwarded", "for=unknown")], [("Forwarded", "for=_hidden")]):  # fmt: skip
+                   [("X-Forwarded-For", "999.0.0.1:80")], [("Forwarded", "for=unknown")],
+                   [("Forwarded", "for=_hidden")]):  # fmt: skip
         mark = server.mark()
         assert client.ask(get("/", *fields)).status == 200
         assert address_of(server, mark) == list(client.sock.getsockname()), fields
@@ -266,6 +344,15 @@ def test_forwarded_fields_on_sessions(serve: Any) -> None:
     assert reply.one("Sec-WebSocket-Location") == b"wss://localhost/ws"
     reply = server.connect().send(upgrade76("/ws", fields[0])).response()
     assert reply.one("Sec-WebSocket-Location") == b"ws://localhost/ws"
+
+
+def test_a_trusted_network_of_ipv6(serve: Any) -> None:
+    server = serve(ASKING, trusted_proxies=["::1/128"])
+    for host, address in (("::1", ["192.0.2.1", 0]), ("127.0.0.1", None)):
+        mark = server.mark()
+        with Client(server.port, host=host) as client:
+            client.ask(get("/", ("X-Forwarded-For", "192.0.2.1")))
+            assert address_of(server, mark) == (address or list(client.sock.getsockname()))
 
 
 def test_nobody_else_is_believed(serve: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inprocess import Served, context_of
+from inprocess import Served, ServedSecurely, context_of
 from support.certificates import Pair, localhost, make
 from support.raw import Client, frame, get, hixie_key, text, upgrade76, wait_until
 from support.server import Server, resident
@@ -183,39 +182,6 @@ def echo(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> int:
     elif reason == LWS_CALLBACK_HTTP:
         libwebsockets_serve_http_file(wsi, __file__, "text/plain")
     return 0
-
-
-class ServedSecurely(Served):
-    """A client of a context in the same thread, its TLS in memory."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object = (
-            localhost().client().wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
-        )
-        self.step(self.object.do_handshake)
-
-    def step(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        while True:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                result = function(*arguments)
-                self.sock.sendall(self.outgoing.read())
-                return result
-            self.sock.sendall(self.outgoing.read())
-            clear, self.buffer = self.buffer, bytearray()
-            assert super().fill()
-            self.incoming.write(bytes(self.buffer))
-            self.buffer = clear
-
-    def send(self, data: bytes) -> Client:
-        self.step(self.object.write, data)
-        return self
-
-    def fill(self) -> bool:
-        data = self.step(self.object.read, 65536)
-        self.buffer += data
-        return bool(data)
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["files", "ssl_context"])
