@@ -15,9 +15,8 @@ from typing import Any
 
 import cffi
 import pytest
-from inprocess import Served, ServedSecurely, context_of, descriptors, serve_until
-from support.certificates import localhost
-from support.raw import Client, frame, get, text, upgrade
+from inprocess import Served, context_of, descriptors, serve_until
+from support.raw import Client, frame, get, text
 
 from libwebsockets import (
     LWS_CALLBACK_CLOSED,
@@ -26,18 +25,14 @@ from libwebsockets import (
     LWS_CALLBACK_HTTP,
     LWS_CALLBACK_PROTOCOL_INIT,
     LWS_CALLBACK_RECEIVE,
-    LWS_CALLBACK_RECEIVE_PONG,
     LWS_CALLBACK_SEND,
     LWS_WRITE_HTTP,
     LWS_WRITE_TEXT,
-    libwebsocket_close_reason,
     libwebsocket_context_destroy,
     libwebsocket_create_context,
     libwebsocket_create_server,
-    libwebsocket_get_uri,
     libwebsocket_service,
     libwebsocket_write,
-    libwebsockets_return_http_status,
     log,
 )
 
@@ -280,116 +275,6 @@ def test_send_that_returns_non_zero_closes() -> None:
             client.open("/").closing(1000)
 
 
-class OnceRaising(logging.Handler):
-    """Where the log goes to when a signal comes, or a disk is full: once."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error: BaseException | None = error
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error, self.error = self.error, None
-        if error is not None:
-            raise error
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space")])
-@pytest.mark.parametrize("secure", [False, True])
-def test_what_is_raised_beside_the_callback(
-    error: BaseException, secure: bool, caplog: Any
-) -> None:
-    """It loses no event of the round that lies behind it."""
-    handler = OnceRaising(error)
-    pair = localhost()
-    options = {"certificate": str(pair.certificate), "key": str(pair.key)} if secure else {}
-
-    def receive(wsi: Any, user: Any, in_: Any, length: int) -> int:
-        if in_ == b"raise":
-            log.logger.addHandler(handler)
-            raise ValueError("to be logged")
-        return libwebsocket_write(wsi, in_, length, LWS_WRITE_TEXT)
-
-    with context_of(when(LWS_CALLBACK_RECEIVE, receive), **options) as context:
-        try:
-            with (ServedSecurely if secure else Served)(context) as client:
-                client.open("/").send(text("raise") + text("next"))
-                if isinstance(error, KeyboardInterrupt):
-                    with pytest.raises(KeyboardInterrupt):
-                        serve_until(context, lambda: False)
-                assert client.message() == b"next"
-                assert handler.error is None
-        finally:
-            log.logger.removeHandler(handler)
-    assert ("event-failed" in caplog.text) == isinstance(error, OSError)
-
-
-def test_forked_copy_of_the_callback_serves_nothing() -> None:
-    """The copy's round ends at once, and so does what it does with the context."""
-    reader, writer = os.pipe()
-    copies: list[int] = []
-
-    def receive(wsi: Any, user: Any, in_: Any, length: int) -> int:
-        copies.append(os.fork())
-        return libwebsocket_write(wsi, in_, length, LWS_WRITE_TEXT)
-
-    callback = when(LWS_CALLBACK_RECEIVE, receive)
-    with context_of(callback) as context, Served(context) as client, Served(context) as other:
-        client.open("/")
-        client.send(text("fork"))
-        other.send(get("/"))  # in the same round, behind the message
-        try:
-            result = libwebsocket_service(context, 5000)
-        finally:
-            if copies and copies[0] == 0:
-                again = libwebsocket_service(context, 0)
-                libwebsocket_context_destroy(context)
-                libwebsocket_context_destroy(context)
-                os.write(writer, repr((result, again, repr(context))).encode())
-                os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as stream:
-            assert stream.read() == "(0, -1, '<libwebsocket_context destroyed>')"
-        assert os.waitpid(copies[0], 0)[1] == 0
-        assert client.message() == b"fork"
-        assert other.response().status == 404
-
-
-def test_nothing_of_a_session_that_a_callback_closed_earlier_in_the_round() -> None:
-    """A large message, a pong and a compressed message are passed over, as small ones are."""
-    seen: list[Any] = []
-    sessions: dict[str, Any] = {}
-
-    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> int:
-        if reason == LWS_CALLBACK_ESTABLISHED:
-            sessions[libwebsocket_get_uri(wsi) or ""] = wsi
-        elif reason in (LWS_CALLBACK_RECEIVE, LWS_CALLBACK_RECEIVE_PONG):
-            seen.append((wsi, bytes(in_[:5])))
-            assert libwebsocket_close_reason(sessions["/closed"], 1000) == 0
-        return 0
-
-    large = frame(1, b"l" * 300_000, fin=False)
-    deflated = frame(1, b"\x02\x00", rsv=4)
-    with context_of(callback, deflate=True) as context:
-        for before, last in (
-            (large, frame(0, b"end")), (b"", frame(10, b"pong")), (b"", deflated),
-        ):  # fmt: skip
-            with Served(context) as closer, Served(context) as closed:
-                closer.open("/closer")
-                offer = ("Sec-WebSocket-Extensions", "permessage-deflate")
-                closed.send(upgrade("/closed", offer))
-                assert closed.response().status == 101
-                closed.send(before + frame(9, b"read"))
-                assert closed.frame().payload == b"read"
-                while select.select([context.fileno()], [], [], 0)[0]:
-                    libwebsocket_service(context, 0)  # none is ready: they come as they are sent
-                closer.send(text("close"))
-                closed.send(last)
-                assert libwebsocket_service(context, 5000) == 0
-                closed.closing(1000)
-            assert seen == [(sessions["/closer"], b"close")]
-            seen.clear()
-
-
 # ---- Memory ----
 
 
@@ -558,31 +443,6 @@ def test_exceptions_of_the_http_callback() -> None:
     with context_of(when(LWS_CALLBACK_HTTP, half)) as context, Served(context) as client:
         client.send(get("/"))
         assert client.rest() == OK
-
-
-def test_default_ports_of_origins_are_left_out() -> None:
-    options = {"origins": ["http://a:80", "https://b:443", "http://c:8080"]}
-    with context_of(echo, **options) as context:
-        for origin, status in (
-            ("http://a", 101), ("http://a:80", 101), ("https://b", 101), ("http://c:8080", 101),
-            ("http://c", 403), ("http://a:443", 403), ("http://a:65536", 403),
-        ):  # fmt: skip
-            with Served(context) as client:
-                client.send(upgrade("/", ("Origin", origin)))
-                assert client.response().status == status, origin
-
-
-def test_host_of_an_absolute_target() -> None:
-    """RFC 9112, section 3.2.2: it goes before the Host field."""
-    action = when(LWS_CALLBACK_HTTP, lambda wsi, *_: libwebsockets_return_http_status(wsi, 200))
-    with context_of(action, hosts=["good"]) as context:
-        for target, host, status in (
-            ("http://good/x", "evil", 200), ("http://evil/x", "good", 421), ("/x", "good", 200),
-            ("http://good/?x", "evil", 200), ("/http://evil/", "good", 200),
-        ):  # fmt: skip
-            with Served(context) as client:
-                head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"
-                assert client.ask(head.encode()).status == status, (target, host)
 
 
 def test_most_connections_by_the_limit_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,6 +203,14 @@ def test_a_flow_controlled_peer_is_not_taken_for_dead() -> None:
             assert app.count(LWS_CALLBACK_CLOSED) == 0
 
 
+def test_enable_is_a_number() -> None:
+    app = App()
+    with context_of(app) as context, Served(context) as client:
+        client.open("/")
+        with pytest.raises(TypeError, match="enable must be an int, not str"):
+            libwebsocket_rx_flow_control(app.wsi, "no")  # type: ignore[arg-type]
+
+
 def test_our_own_pings_and_pongs() -> None:
     app = App()
     with context_of(app) as context, Served(context) as client:

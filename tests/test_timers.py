@@ -4,6 +4,7 @@ lifecycle.py.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import select
@@ -37,6 +38,7 @@ from libwebsockets import (
     libwebsocket_set_timer,
     libwebsocket_watch_fd,
     libwebsocket_write,
+    log,
 )
 from libwebsockets.timers import Timers
 
@@ -139,6 +141,60 @@ def test_a_timer_that_is_moved_with_each_message_takes_no_memory() -> None:
     assert timers.take_due(99_999) == [None]
     assert not timers
     assert timers.next_due() is None
+
+
+def test_a_timer_whose_session_another_one_closes_does_not_come() -> None:
+    """Both are due in the same round."""
+    app = App()
+
+    def then(wsi: Any, reason: Any) -> int:
+        if reason == LWS_CALLBACK_TIMER:
+            for other in app.wsis:
+                if other is not wsi:
+                    libwebsocket_close_reason(other, 1000)
+        return 0
+
+    app.then = then
+    with context_of(app) as context, Served(context) as one, Served(context) as two:
+        one.open("/")
+        two.open("/")
+        for wsi in app.wsis:
+            assert libwebsocket_set_timer(wsi, 1) == 0
+        time.sleep(0.005)  # until both are due
+        serve_until(context, lambda: any(reason == LWS_CALLBACK_TIMER for reason, _ in app.seen))
+        two.closing(1000)
+    assert [wsi for reason, wsi in app.seen if reason == LWS_CALLBACK_TIMER] == app.wsis[:1]
+
+
+def test_the_only_timer_is_taken_back() -> None:
+    app = App()
+    with context_of(app) as context:
+        assert libwebsocket_set_timer(context, 1) == 0
+        assert libwebsocket_set_timer(context, -1) == 0
+        time.sleep(0.005)
+        assert libwebsocket_service(context, 0) == 0
+    assert not [reason for reason, _ in app.seen if reason == LWS_CALLBACK_TIMER]
+
+
+def test_an_interrupt_beside_the_callback_of_a_timer() -> None:
+    """Ctrl-C while the line on an exception is written: it comes out of the round."""
+
+    class Interrupting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise KeyboardInterrupt
+
+    app = App()
+    app.then = lambda wsi, reason: 0 // (reason != LWS_CALLBACK_TIMER)
+    handler = Interrupting()
+    with context_of(app) as context:
+        libwebsocket_set_timer(context, 0)
+        log.logger.addHandler(handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                serve_until(context, lambda: False)
+        finally:
+            log.logger.removeHandler(handler)
+        assert libwebsocket_service(context, 0) == 0
 
 
 def test_wrong_arguments_of_timers() -> None:
@@ -254,6 +310,52 @@ def test_a_watched_descriptor_that_was_closed_and_given_anew() -> None:
                 theirs.send(b"x")
                 count = len(told)
                 serve_until(context, lambda count=count: len(told) > count)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+def test_a_function_that_interrupts(error: BaseException) -> None:
+    calls: list[int] = []
+
+    def ready(fd: int, events: int) -> None:
+        calls.append(os.read(fd, 1)[0])
+        raise error
+
+    read, write = os.pipe()
+    try:
+        with context_of(App()) as context:
+            assert libwebsocket_watch_fd(context, read, select.EPOLLIN, ready) == 0
+            for count in (1, 2):  # it is watched still
+                os.write(write, bytes([count]))
+                with pytest.raises(type(error)):
+                    serve_until(context, lambda: False)
+        assert calls == [1, 2]
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_descriptor_that_another_ones_function_ends_in_the_same_round() -> None:
+    calls: list[int] = []
+    pipes = [os.pipe() for _ in range(2)]
+    reads = [read for read, _ in pipes]
+
+    def ready(fd: int, events: int) -> None:
+        calls.append(fd)
+        for read in reads:
+            libwebsocket_watch_fd(context, read, 0, None)
+
+    try:
+        with context_of(App()) as context:
+            for read, write in pipes:
+                assert libwebsocket_watch_fd(context, read, select.EPOLLIN, ready) == 0
+                os.write(write, b"x")
+            for _ in range(3):
+                assert libwebsocket_service(context, 0) == 0
+        assert len(calls) == 1
+    finally:
+        for ends in pipes:
+            os.close(ends[0])
+            os.close(ends[1])
 
 
 def test_a_function_that_raises_is_not_called_again(caplog: Any) -> None:

@@ -22,6 +22,7 @@ from libwebsockets import (
     LWS_WRITE_HTTP,
     LWS_WRITE_TEXT,
     libwebsocket,
+    libwebsocket_buffer,
     libwebsocket_close_reason,
     libwebsocket_get_uri,
     libwebsocket_write,
@@ -257,6 +258,20 @@ def test_http_bytes_on_a_websocket_and_the_reverse() -> None:
         assert libwebsocket_write(app.wsis[-1], b"x", 1, LWS_WRITE_HTTP) == -1
         assert libwebsocket_get_uri(app.wsis[-1]) is None
     assert app.results == [-1, -1]
+
+
+def test_outside_of_the_callback_nothing_waits_for_a_round() -> None:
+    app = App()
+    buffer = libwebsocket_buffer(5)
+    buffer[:] = b"hello"
+    assert bytes(buffer[1:3]) == b"el" and len(buffer) == 5
+    with context_of(app) as context, Served(context) as client:
+        client.open("/")
+        client.sock.settimeout(5)
+        assert libwebsocket_write(app.wsis[0], buffer, 5, LWS_WRITE_TEXT) == 0
+        assert client.sock.recv(100) == b"\x81\x05hello"
+        assert libwebsocket_close_reason(app.wsis[0], 1000, bytearray(b"why")) == 0
+        assert client.sock.recv(100) == b"\x88\x05\x03\xe8why"
 
 
 def test_binary_on_hixie76_and_no_reason() -> None:

@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 
 CALLS = (
     "none", "accept4", "recv", "send", "sendmsg", "sendfile", "epoll_wait", "epoll_ctl", "malloc",
-    "realloc", "setuid", "setgid", "setgroups", "fork",
+    "realloc", "setuid", "setgid", "setgroups", "fork", "listen",
 )  # fmt: skip
 SHORT = 0  # in the place of an errno: the call falls short
 

@@ -35,6 +35,7 @@ enum call {
     SETGID,
     SETGROUPS,
     FORK,
+    LISTEN,
     CALLS
 };
 
@@ -188,6 +189,10 @@ int setgroups(size_t size, const gid_t *groups) {
     return fails(SETGROUPS, NULL, NULL)
                ? -1
                : ((int (*)(size_t, const gid_t *))dlsym(RTLD_NEXT, "setgroups"))(size, groups);
+}
+
+int listen(int fd, int backlog) {
+    return fails(LISTEN, NULL, NULL) ? -1 : REAL(listen)(fd, backlog);
 }
 
 pid_t fork(void) {

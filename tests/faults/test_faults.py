@@ -171,7 +171,9 @@ def test_round(
 
 START = [
     ("fork", errno.EAGAIN),
+    ("listen", errno.ENOBUFS),
     ("malloc", errno.ENOMEM),
+    ("realloc", errno.ENOMEM),
     ("epoll_ctl", errno.ENOMEM),
     ("setuid", errno.EAGAIN),
     ("setgid", errno.EPERM),
@@ -180,10 +182,12 @@ START = [
 
 
 @pytest.mark.parametrize(("call", "error"), START)
-def test_start(serve: Serve, faults: Faults, call: str, error: int) -> None:
+def test_start(serve: Serve, faults: Faults, tmp_path: Path, call: str, error: int) -> None:
     """PR-17, PV-03: what fails before the server serves is create_server's failure, and an ERROR
     line; no process is left, and nobody is served by one that kept its rights."""
-    options = dict(OPTIONS)
+    path = tmp_path / "socket"
+    proxies = ["127.0.0.1", "2001:db8::/32"]
+    options = dict(OPTIONS, listen=[f"unix:{path}"], trusted_proxies=proxies)
     if call.startswith("set"):
         if os.geteuid() != 0:
             pytest.skip("needs root")
@@ -191,6 +195,8 @@ def test_start(serve: Serve, faults: Faults, call: str, error: int) -> None:
     for nth in range(20):
         faults.plan(call, nth, error)
         started, errors = start_and_stop(faults, options)
+        assert "Traceback" not in errors
+        assert call.startswith("set") or not path.exists()
         if faults.fired == 0:
             assert started
             break

@@ -211,7 +211,7 @@ assert os.listdir("/proc/self/fd") == before
 """
     environment = {**os.environ, "LD_PRELOAD": str(shim), "HOW": "1", "FAIL": call}
     told = failing(tmp_path, source, env=environment)
-    assert f"privileges-failed cause=\"gid {TARGET}, uid {TARGET}: Operation not perm" in told
+    assert f'privileges-failed cause="gid {TARGET}, uid {TARGET}: Operation not perm' in told
     assert not path.exists()
 
 
@@ -264,8 +264,9 @@ with create(uid={TARGET}, gid={TARGET}) as server:
     with open(f"/proc/{{server.pid}}/status") as stream:
         assert "NoNewPrivs:\\t1\\n" in stream.read()
     assert answers(server.port)
-with create(gid={TARGET}) as server:
-    assert answers(server.port)
+for only in ({{"gid": {TARGET}}}, {{"uid": {TARGET}}}):
+    with create(**only) as server:
+        assert answers(server.port)
 """
     script.passed(tmp_path, source)
 

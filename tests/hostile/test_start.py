@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+from conftest import Serve
 from support import script
+from support.raw import CLOSE, close_payload, frame, wait_until
+from support.server import FAST
 
 from hostile.test_process import failing
 
@@ -122,11 +127,49 @@ os.kill(server.pid, signal.SIGKILL)
 assert server.wait(5) == -signal.SIGKILL
 assert server.wait(5) == -signal.SIGKILL  # it is known by now
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-assert again.stop(5) == 0  # whoever ignores SIGCHLD gets no status
+os.close(again)
+taken.append(os.open(os.devnull, os.O_RDONLY))  # the one that this has left
+assert again.wait(5) == 0  # whoever ignores SIGCHLD gets no status
+feed(taken)
 assert children() == []
 """
     told = failing(tmp_path, source)
     assert "server-died" in told and "server-status-unknown" in told
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "told"), [("", 0, ""), ("'words'", 1, "words"), ("256 + 7", 7, "")]
+)
+def test_PR_02_codes_of_system_exit(code: str, status: int, told: str, tmp_path: Path) -> None:
+    """As the interpreter ends by them."""
+    source = f"""
+def leaves(wsi, reason, user, in_, length):
+    if reason == LWS_CALLBACK_HTTP:
+        raise SystemExit({code})
+
+server = create(callback=leaves)
+with socket.create_connection(("127.0.0.1", server.port)) as sock:
+    sock.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    assert server.wait(5) == {status}
+"""
+    lines = failing(tmp_path, source).splitlines()
+    assert [line for line in lines if not line.startswith("INFO")] == told.split()
+
+
+def test_PR_14_ctrl_c_that_comes_after_the_parents_goodbye(serve: Serve) -> None:
+    """The parent was first to act on it: both are one request to stop, and it stays graceful."""
+    server = serve("hostile", **{**FAST, "shutdown_grace": 5.0, "close_timeout": 5.0})
+    client = server.connect().open("/echo")
+    server.order(do="stop")
+    client.closing(1001)
+    os.kill(server.pid, signal.SIGINT)
+    pending = f"/proc/{server.pid}/status"
+    wait_until(lambda: "SigPnd:\t0000000000000000" in Path(pending).read_text(), 5, "delivery")
+    client.send(frame(CLOSE, close_payload(1001)))
+    assert client.rest() == b""
+    client.close()
+    server.wait_event("CLOSED", code=1001)
+    assert server.wait_event("STOPPED")["status"] == 0
 
 
 def test_PR_09_sigchld_is_ignored(tmp_path: Path) -> None:
