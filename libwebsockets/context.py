@@ -50,7 +50,6 @@ FAULT: int = lib.LWS_EVENT_FAULT
 WATCH: int = lib.LWS_EVENT_WATCH
 WRITABLE: int = lib.LWS_EVENT_WRITABLE
 PONG: int = lib.LWS_EVENT_PONG
-COMPRESSED: int = lib.LWS_EVENT_COMPRESSED
 SECURE: int = lib.LWS_EVENT_SECURE
 SECURE_END: int = lib.LWS_EVENT_SECURE_END
 HTTP: int = lib.LWS_VERSION_HTTP
@@ -330,7 +329,7 @@ class libwebsocket_context:
             self._tell(slot, LWS_CALLBACK_RECEIVE_PONG, in_, length)
         elif kind == SECURE_END and self._secure is not None:
             self._secure.forget(slot)
-        elif kind >= COMPRESSED:
+        else:  # LWS_EVENT_COMPRESSED, with its flags
             deflate.receive(self, slot, kind, code, offset, length)
 
     def _large(self, slot: int, number: int, length: int) -> None:
@@ -445,9 +444,8 @@ class libwebsocket_context:
             code = LWS_CLOSE_STATUS_UNEXPECTED_CONDITION
         else:
             return  # an interrupt stops the server, with a close code of its own
-        if wsi._slot != NO_SLOT:
-            lib.lws_close(self._c, wsi._slot, code, ffi.NULL, 0)
-            self._closing(wsi)
+        lib.lws_close(self._c, wsi._slot, code, ffi.NULL, 0)
+        self._closing(wsi)
 
     def _closing(self, wsi: libwebsocket) -> None:
         """No message and no SEND any more for a connection; only its CLOSED."""
@@ -467,8 +465,7 @@ class libwebsocket_context:
 
     def _closed(self, slot: int, code: int, offset: int, length: int) -> None:
         wsi = self._take_handle(slot)
-        if wsi is None:
-            return
+        assert wsi is not None  # it is told of sessions only
         wsi.close_code = code
         if self._access is not None:
             self._access.end(slot, code)

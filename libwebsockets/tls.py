@@ -101,8 +101,6 @@ class SecureConnections:
                 read += 1
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            ended = True
         except ssl.SSLError as error:
             failure = error
         if total or ended:
@@ -125,9 +123,8 @@ class SecureConnections:
                 continue
             try:
                 if size:
-                    done = connection.encrypt(ffi.buffer(bytes_[0], size))
-                    while done < size:
-                        done += connection.encrypt(ffi.buffer(bytes_[0] + done, size - done))
+                    # All of it: OpenSSL takes a part only where it is told to, and ssl does not.
+                    connection.encrypt(ffi.buffer(bytes_[0], size))
                 else:
                     connection.unwrap()
             except ssl.SSLWantReadError:

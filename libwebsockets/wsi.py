@@ -156,8 +156,11 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
 def _write_else(wsi: libwebsocket, buf: Any, length: int, protocol: int, result: int) -> int:
     """What the core did not take as it is: a message that must be compressed, or never."""
     if result == ERROR_DEFLATE:
+        context = wsi._context
         payload = find_payload(buf, length, padded=False)
-        result = wsi._context._deflation.write(wsi._slot, payload, protocol)
+        result = context._deflation.write(wsi._slot, payload, protocol)
+        if not context._dispatching:
+            lib.lws_flush(context._c)
     return 0 if result == 0 else _write_refused(wsi, length, protocol, result)
 
 

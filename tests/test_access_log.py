@@ -62,7 +62,7 @@ def served(folder: Path) -> str:
 
 
 def test_a_line_for_each_request(serve: Any, tmp_path: Path) -> None:
-    server = serve(served(tmp_path), hosts=None)
+    server = serve(served(tmp_path), hosts=["localhost"])
     size = (tmp_path / "served.py").stat().st_size
     client = server.connect()
     name = client.name
@@ -81,6 +81,9 @@ def test_a_line_for_each_request(serve: Any, tmp_path: Path) -> None:
     with server.connect() as other:
         other.send(upgrade("/refuse")).rest()
         expected.append(("GET", "/refuse", "403", "0", other.name))
+    with server.connect() as other:
+        other.send(get("http://elsewhere/")).rest()
+        expected.append(("GET", "http://elsewhere/", "421", "0", other.name))
     with server.connect() as other:
         other.send(b"rubbish\r\n\r\n").rest()
         expected.append(("-", "-", "400", "0", other.name))

@@ -206,6 +206,15 @@ def refused(session: Any, job: Callable[[Any], Any]) -> Any:
     return writer.result
 
 
+def test_room_is_found_through_memory_that_is_not_contiguous(session: Any) -> None:
+    """Every second byte of a buffer: one of them has the others around it."""
+    numpy = pytest.importorskip("numpy")
+    memory = bytearray(b"\x5a" * 100)
+    part = numpy.asarray(memoryview(memory)[::2])[20:21]
+    assert sent(session, lambda wsi: libwebsocket_write(wsi, part, 1, 0)) == [b"Z"]
+    assert memory[40 - 2 : 41] == b"\x81\x01Z"  # in place
+
+
 @pytest.mark.parametrize("protocol", [LWS_WRITE_TEXT, LWS_WRITE_BINARY])
 @pytest.mark.parametrize("make", WRITABLE + COPIED)
 def test_every_kind(session: Any, make: Callable[[], Any], protocol: int) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import select
+import sys
+import zlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +20,12 @@ from libwebsockets import (
     LWS_CALLBACK_CLOSED,
     LWS_CALLBACK_ESTABLISHED,
     LWS_CALLBACK_RECEIVE,
+    LWS_WRITE_BINARY,
     LWS_WRITE_TEXT,
     libwebsocket_frame_is_binary,
     libwebsocket_is_final_fragment,
     libwebsocket_is_first_fragment,
+    libwebsocket_service,
     libwebsocket_set_timer,
     libwebsocket_write,
     log,
@@ -167,6 +173,125 @@ def test_compressed_pieces() -> None:
         assert app.messages() == [(0, data), (0, b"small " * 30), (0, b"")]
         assert len(app.pieces) > 4
         assert all(len(piece[3]) <= 65536 for piece in app.pieces)
+
+
+def test_the_rest_of_a_compressed_piece_after_a_close() -> None:
+    """What one frame has become is handed over in parts, until the callback closes."""
+    seen: list[int] = []
+
+    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> int:
+        if reason == LWS_CALLBACK_RECEIVE:
+            seen.append(length)
+            return len(seen) == 2
+        return 0
+
+    options = {"rx_fragments": True, "deflate": True}
+    with context_of(callback, **options) as context, Served(context) as client:
+        peer = Peer(client, "/")
+        peer.send(b"x" * 300_000)
+        client.closing(1000)
+    assert seen == [65536, 65536]
+
+
+def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)  # as import finds it then
+    with pytest.raises(ValueError, match="deflate_engine 'isal' is not installed"):
+        with context_of(print, deflate=True, deflate_engine="isal"):
+            pass
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+def test_messages_that_were_compressed_and_not_sent(takeover: bool) -> None:
+    """Those that come after refer to nothing in them."""
+    app = App()
+    generator = random.Random(12)
+    size = 5000
+    options = {"deflate_context_takeover": takeover, "max_send_buffer": 1 << 16}
+    with context_of(app, deflate=True, **options) as context, Served(context) as client:
+        peer = Peer(client)
+        wsi = app.wsi
+        sent = []
+        while True:  # the kernel's room, then the queue's
+            data = generator.randbytes(size)
+            if libwebsocket_write(wsi, data, size, LWS_WRITE_BINARY) != 0:
+                break
+            sent.append(data)
+        for again in (data, data[:1000], data[-1000:]):
+            for expected in sent:
+                assert peer.receive(BINARY) == (expected, True)
+            assert libwebsocket_write(wsi, again, len(again), LWS_WRITE_BINARY) == 0
+            sent = [again]
+        assert peer.receive(BINARY) == (sent[0], True)
+
+
+def test_corrupt_data_of_a_peer_that_has_died_in_the_round(caplog: Any) -> None:
+    """There is nobody to send a Close to; the line is written all the same."""
+    wsis: list[Any] = []
+
+    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> None:
+        if reason == LWS_CALLBACK_ESTABLISHED:
+            wsis.append(wsi)
+        elif reason == LWS_CALLBACK_RECEIVE:  # what finds out that the other one is gone
+            while libwebsocket_write(wsis[1], bytes(200_000), 200_000, LWS_WRITE_BINARY) == 0:
+                pass
+
+    with context_of(callback, deflate=True) as context, Served(context) as client:
+        client.open("/")
+        bad = Peer(Served(context), "/").client
+        while select.select([context.fileno()], [], [], 0)[0]:
+            libwebsocket_service(context, 0)  # none is ready: they come as they are sent
+        client.send(text("go"))
+        bad.send(frame(TEXT, b"", rsv=4)).reset()
+        assert libwebsocket_service(context, 5000) == 0
+    words = [record.getMessage().split()[0] for record in caplog.records]
+    assert words == ["write-refused", "ws-inflate"]
+
+
+def test_no_memory_to_compress_or_to_inflate(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """A message is not sent, and the next one refers to nothing in it; one cannot be received."""
+    starved: set[str] = set()
+
+    class Stream:
+        def __init__(self, name: str, stream: Any) -> None:
+            self.name = name
+            self.stream = stream
+
+        def __getattr__(self, name: str) -> Any:
+            if name == self.name and name in starved:
+                raise MemoryError
+            return getattr(self.stream, name)
+
+    engine = SimpleNamespace(
+        error=zlib.error,
+        Z_SYNC_FLUSH=zlib.Z_SYNC_FLUSH,
+        Z_FULL_FLUSH=zlib.Z_FULL_FLUSH,
+        compressobj=lambda *a: Stream("compress", zlib.compressobj(*a)),
+        decompressobj=lambda *a, **k: Stream("decompress", zlib.decompressobj(*a, **k)),
+    )
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", engine)
+    results: list[int] = []
+
+    def echo(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> None:
+        if reason == LWS_CALLBACK_RECEIVE:
+            if in_[:4] == b"lose":
+                starved.add("compress")
+            results.append(libwebsocket_write(wsi, in_, length, LWS_WRITE_TEXT))
+            starved.clear()
+
+    with context_of(echo, deflate=True, deflate_engine="isal") as context:
+        with Served(context) as client:
+            peer = Peer(client, "/")
+            peer.echo(b"the same words " * 20)
+            peer.send(b"lose these words " * 20)
+            peer.echo(b"the same words " * 20)
+            assert results == [0, -1, 0]
+            starved.add("decompress")
+            peer.send(b"never seen " * 20)
+            assert client.frame().code == 1011
+    assert len(results) == 3
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.split()[0] for line in told] == ["write-refused", "alloc-failed"]
+    assert "out of memory" in told[0]
 
 
 def test_hixie76_messages_are_whole() -> None:

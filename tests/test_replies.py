@@ -252,10 +252,11 @@ def test_bytes_of_a_reply_from_any_memory() -> None:
     reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     kinds = [
         memoryview(bytearray(reply)),
+        ctypes.cast(ctypes.c_char_p(reply), ctypes.POINTER(ctypes.c_ubyte)),
         ctypes.byref((ctypes.c_ubyte * len(reply)).from_buffer_copy(reply)),
     ]
     app = App(lambda wsi: libwebsocket_write(wsi, kinds.pop(), len(reply), LWS_WRITE_HTTP))
     with context_of(app) as context, Served(context) as client:
-        for _ in range(2):
+        for _ in range(3):
             assert client.ask(get("/")).body == b"ok"
-    assert app.results == [0, 0]
+    assert app.results == [0, 0, 0]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import select
+import threading
 from typing import Any
 
 import pytest
-from inprocess import Served, ServedSecurely, context_of, serve_until
+from inprocess import Served, ServedSecurely, context_of, descriptors, serve_until
 from support.certificates import localhost
 from support.raw import frame, get, text, upgrade
 
@@ -113,6 +114,24 @@ def test_forked_copy_of_the_callback_serves_nothing() -> None:
         assert os.waitpid(copies[0], 0)[1] == 0
         assert client.message() == b"fork"
         assert other.response().status == 404
+
+
+def test_destroyed_by_another_thread() -> None:
+    """The sessions are the owner's to be told of; but nothing is left open, or usable."""
+    before = descriptors()
+    wsis: list[Any] = []
+    with context_of(when(LWS_CALLBACK_ESTABLISHED, lambda w, *_: wsis.append(w))) as context:
+        with Served(context) as client:
+            client.open("/")
+            thread = threading.Thread(target=libwebsocket_context_destroy, args=(context,))
+            thread.start()
+            thread.join()
+            with pytest.raises(ConnectionResetError):
+                client.sock.recv(1)
+    assert repr(wsis[0]) == "<libwebsocket closed>"
+    assert libwebsocket_get_uri(wsis[0]) is None
+    assert libwebsocket_service(context, 0) == -1
+    assert descriptors() == before
 
 
 def test_nothing_of_a_session_that_a_callback_closed_earlier_in_the_round() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import re
@@ -19,9 +20,13 @@ from typing import Any
 import esprima  # type: ignore[import-untyped]
 import pytest
 from conformance.running import SECONDS, TheTestServer
+from inprocess import Served, context_of
 from support.certificates import make
+from support.raw import text, upgrade
 from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+from libwebsockets import libwebsocket_close_reason
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE.parent / "test-server"
@@ -67,6 +72,13 @@ class TestCommandLine:
 
     def test_address_to_open_is_printed(self, server: TheTestServer) -> None:
         assert re.search(r"http://localhost:\d+/", server.out.text())
+
+    def test_verbose(self) -> None:
+        with TheTestServer("--verbose") as server:
+            with urllib.request.urlopen(server.url, timeout=SECONDS) as reply:
+                size = len(reply.read())
+            line = server.err.wait("libwebsockets.access").string
+            assert "method=GET target=/ status=200" in line and f"bytes={size} " in line
 
     def test_port_in_use(self, server: TheTestServer) -> None:
         done = run("--port", str(server.port))
@@ -151,6 +163,33 @@ class TestSsl:
             der = ssl.get_server_certificate(("127.0.0.1", server.port))
             assert der.startswith("-----BEGIN CERTIFICATE-----")
 
+    @pytest.mark.parametrize(
+        ("host", "name"),
+        [
+            ("::1", "https://[::1]:"),
+            ("127.0.0.2", "https://127.0.0.2:"),
+            ("0.0.0.0", "//localhost:"),
+        ],
+    )
+    def test_certificate_for_the_address(self, host: str, name: str) -> None:
+        with TheTestServer("--ssl", "--host", host) as server:
+            assert name in server.url
+            address = "127.0.0.1" if host == "0.0.0.0" else host
+            context = ssl.create_default_context(
+                cadata=ssl.get_server_certificate((address, server.port))
+            )
+            with socket.create_connection((address, server.port), SECONDS) as plain:
+                with context.wrap_socket(plain, server_hostname=address) as sock:
+                    assert sock.getpeercert()
+
+    def test_openssl_that_fails(self, tmp_path: Path) -> None:
+        command = tmp_path / "openssl"
+        command.write_text("#!/bin/sh\necho a word; echo no entropy >&2; exit 1\n")
+        command.chmod(0o755)
+        done = run("--ssl", path=f"{tmp_path}:/bin:/usr/bin")
+        assert done.returncode == 1
+        assert done.stderr.endswith("openssl made no certificate: no entropy\n")
+
     def test_without_openssl_it_says_what_is_missing(self) -> None:
         done = run("--ssl", path="/nonexistent")
         assert done.returncode == 1
@@ -184,6 +223,17 @@ class TestEnd:
             assert closing.value.rcvd.code == 1001
             assert server.process.wait(SECONDS) == 0
             assert "Traceback" not in server.err.rest()
+
+    def test_a_server_that_is_killed_is_an_error(self) -> None:
+        with TheTestServer() as server:
+            (child,) = (
+                Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+                .read_text()
+                .split()
+            )
+            os.kill(int(child), signal.SIGKILL)
+            assert server.process.wait(SECONDS) == 1
+            assert "server-died" in server.err.rest()
 
     def test_port_is_free_again(self) -> None:
         with TheTestServer() as server:
@@ -236,6 +286,28 @@ class TestCallback:
                 return before
             before.append(message)
         raise AssertionError(f"no {wanted!r} among {MOST} messages")
+
+    def test_a_message_that_cannot_be_sent_closes(self) -> None:
+        """It asks for the end of a session on which it may not write any more."""
+        callback = importlib.import_module("libwebsockets.testserver.__main__").callback
+        results: list[tuple[str, int]] = []
+
+        def closed_before(wsi: Any, reason: Any, *rest: Any) -> int:
+            event = reason.name.removeprefix("LWS_CALLBACK_")
+            if event in ("SEND", "RECEIVE"):
+                libwebsocket_close_reason(wsi, 1000)
+                results.append((event, callback(wsi, reason, *rest)))
+                return results[-1][1]
+            return int(callback(wsi, reason, *rest))
+
+        with context_of(closed_before, user_area_size=8, send_interval=0.01) as context:
+            with Served(context) as client:
+                client.open("/").closing(1000)
+            with Served(context) as client:
+                client.send(upgrade("/") + text("to be echoed"))
+                assert client.response().status == 101
+                client.closing(1000)
+        assert results == [("SEND", 1), ("RECEIVE", 1)]
 
     def test_each_session_counts_for_itself(self, server: TheTestServer) -> None:
         with opened(server) as first:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inprocess import Served, ServedSecurely, context_of
+from support import script
 from support.certificates import Pair, localhost, make
-from support.raw import Client, frame, get, hixie_key, text, upgrade76, wait_until
+from support.libssl import TLS1_2, LibsslClient
+from support.raw import Client, Ended, frame, get, hixie_key, text, upgrade76, wait_until
 from support.server import Server, resident
 
 from libwebsockets import (
+    LWS_CALLBACK_ESTABLISHED,
     LWS_CALLBACK_HTTP,
     LWS_CALLBACK_RECEIVE,
     LWS_WRITE_TEXT,
+    certificates,
     libwebsocket_create_context,
+    libwebsocket_service,
     libwebsocket_write,
     libwebsockets_serve_http_file,
 )
@@ -211,6 +219,176 @@ def test_ssl_context_of_a_client_is_refused(caplog: pytest.LogCaptureFixture) ->
     assert "tls-config" in caplog.text
     with pytest.raises(ValueError, match="2 file paths"):
         libwebsocket_create_context(0, echo, 76, 0, "a", "b", -1, -1, ssl_context=wrong)
+
+
+DATE = "%Y%m%d%H%M%SZ"
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "extension", "told"),
+    [
+        (86400, 2 * 86400, "", "its certificate is not valid yet"),
+        (-86400, 3600, "", "it expires within a day"),
+        (-86400, 2 * 86400, "", None),
+        # What else a client may say of it is not the server's to know.
+        (None, None, "extendedKeyUsage=clientAuth", None),
+    ],
+)
+def test_certificates_to_be_warned_of(
+    begins: int | None,
+    ends: int | None,
+    extension: str,
+    told: str | None,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dates = None
+    if begins is not None and ends is not None:
+        now = time.time()
+        both = [time.strftime(DATE, time.gmtime(now + offset)) for offset in (begins, ends)]
+        dates = both[0], both[1]
+    pair = make(tmp_path, dates=dates, extension=extension)
+    with context_of(echo, certificate=str(pair.certificate), key=str(pair.key)):
+        pass
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    if told is None:
+        assert lines == []
+    else:
+        assert lines == [("WARNING", f'tls-config file={pair.certificate} cause="{told}"')]
+
+
+def test_a_key_that_goes_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Renewed between the look at it and OpenSSL's own: one line, as for one that is absent."""
+    pair = make(tmp_path)
+    read = certificates._read
+
+    def read_and_remove(path: str) -> str:
+        text = read(path)
+        if path == str(pair.key):
+            pair.key.unlink()
+        return text
+
+    monkeypatch.setattr(certificates, "_read", read_and_remove)
+    files = str(pair.certificate), str(pair.key)
+    assert libwebsocket_create_context(0, echo, 76, 0, *files, -1, -1) is None
+    (record,) = caplog.records
+    assert record.getMessage() == f'tls-config file={pair.key} cause="No such file or directory"'
+
+
+def test_sighup_leaves_the_ssl_context_of_the_application(tmp_path: Path) -> None:
+    pair = localhost()
+    source = f"""
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain({str(pair.certificate)!r}, {str(pair.key)!r})
+with create(ssl_context=context, host="127.0.0.1") as server:
+    for turn in range(2):
+        client = ssl.create_default_context(cafile={str(pair.certificate)!r})
+        with socket.create_connection(("127.0.0.1", server.port)) as sock:
+            with client.wrap_socket(sock, server_hostname="localhost") as tls:
+                os.kill(server.pid, signal.SIGHUP)
+                tls.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+                assert tls.recv(12) == b"HTTP/1.1 404"
+"""
+    ran = script.run(tmp_path, source)
+    assert ran.returncode == 0, ran.stderr
+    assert "ssl_context is the application's to renew" in ran.stderr
+    assert "ERROR" not in ran.stderr
+
+
+def test_small_records_by_the_wish_of_the_client(serve: Serve, tmp_path: Path) -> None:
+    """max_fragment_length (RFC 6066, section 4): one piece of plaintext is many records."""
+    file = tmp_path / "file"
+    file.write_bytes(bytes(range(256)) * 1000)
+    server = serve("hostile", tls=True, env={"LWS_TEST_FILE": str(file)})
+    with LibsslClient(server.port, TLS1_2, fragment=512) as client:
+        client.write(get("/file"))
+        got = b""
+        while len(got.partition(b"\r\n\r\n")[2]) < 256_000:
+            part = client.read()
+            assert 0 < len(part) <= 512
+            got += part
+        assert got.endswith(file.read_bytes())
+
+
+def test_stopping_leaves_no_unfinished_handshake(serve: Serve) -> None:
+    """Nothing was said, or half a ClientHello."""
+    server = serve("hostile", tls=True, handshake_timeout=20.0, shutdown_grace=20.0)
+    hello = ssl.MemoryBIO()
+    begun = localhost().client().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        begun.do_handshake()
+    whole = hello.read()
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for said in (b"", whole[:40], whole):
+            client = stack.enter_context(server.connect(tls=None))
+            client.send(said)
+            clients.append(client)
+        assert clients[-1].take(1) == b"\x16"  # the ServerHello: all of it has been read
+        assert server.stop() == 0
+        for client in clients:
+            with contextlib.suppress(Ended, ConnectionError):
+                client.rest()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_openssl_cannot_encrypt(ends: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """No memory, say: the one connection ends, with one line if something is lost."""
+
+    def fail(*_: object) -> int:
+        raise ssl.SSLError("no memory")
+
+    pair = localhost()
+    caplog.set_level("INFO")
+    with context_of(echo, certificate=str(pair.certificate), key=str(pair.key)) as context:
+        with ServedSecurely(context) as client, ServedSecurely(context) as other:
+            client.open()
+            other.open()
+            assert context._secure is not None
+            (connection, _) = context._secure._connections.values()
+            setattr(connection, "unwrap" if ends else "encrypt", fail)
+            client.send(frame(8, b"\x03\xe8") if ends else text("lost"))
+            if ends:
+                assert client.frame().code == 1000
+            with contextlib.suppress(ConnectionError, AssertionError, ssl.SSLError):
+                assert not client.fill()
+            other.echo(b"untouched")
+    told = [record.getMessage() for record in caplog.records if "tls-error" in record.getMessage()]
+    assert len(told) == (0 if ends else 1)
+    assert all("no memory" in line for line in told)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_leaves_in_clear(known: bool) -> None:
+    """Should the core have bytes for a connection without a complete handshake: they are lost."""
+    pair = localhost()
+    wsis: list[Any] = []
+
+    def callback(wsi: Any, reason: int, user: Any, in_: Any, length: int) -> int:
+        if reason == LWS_CALLBACK_ESTABLISHED:
+            wsis.append(wsi)
+        return 0
+
+    with context_of(callback, certificate=str(pair.certificate), key=str(pair.key)) as context:
+        with ServedSecurely(context) as client:
+            client.open()
+            assert context._secure is not None
+            connections = context._secure._connections
+            ((slot, connection),) = connections.items()
+            connection.shaken = False
+            if not known:
+                connections.clear()
+            assert libwebsocket_write(wsis[0], b"secret", 6, LWS_WRITE_TEXT) == 0
+            assert libwebsocket_service(context, 0) == 0
+            assert not select.select([client.sock], [], [], 0)[0]
+            connection.shaken = True
+            connections[slot] = connection
+            assert libwebsocket_write(wsis[0], b"public", 6, LWS_WRITE_TEXT) == 0
+            assert libwebsocket_service(context, 0) == 0
+            assert client.message() == b"public"
 
 
 def test_one_file_alone_does_not_ask_for_tls(caplog: pytest.LogCaptureFixture) -> None:

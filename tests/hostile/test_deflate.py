@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 from support.deflate import TAIL, Peer, ask, deflate
-from support.raw import BINARY, CONTINUATION, PING, TEXT, frame, text
+from support.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_payload, frame, text
 from support.row import Row
 from support.server import resident
 
@@ -275,3 +275,15 @@ def test_PMD_11_empty_blocks(row: Row) -> None:
     peer.raw(b"\x00\x00\x00\xff\xff" * (10 * MAX_MESSAGE // 5))
     peer.client.failed(1009)
     row.expect("ws-too-big")
+
+
+def test_PMD_12_corrupt_data_and_a_close_behind_it(row: Row) -> None:
+    """The peer's own Close is in the round already: nothing more than its answer is sent."""
+    for _ in range(5):
+        peer = Peer(row.connect())
+        bad = frame(TEXT, CORRUPT["nothing at all"], rsv=4)
+        peer.client.send(bad + frame(CLOSE, close_payload(1000)))
+        assert peer.client.frame().code in (1000, 1007)
+        peer.client.rest()
+        peer.client.close()
+    row.expect("ws-inflate")

@@ -271,6 +271,9 @@ def broken_pair(folder: Path, what: str) -> tuple[Pair, Path]:
     if what == "expired":
         made = make(folder, "expired", days=-1)
         return made, made.certificate
+    if what in ("RSA 512", "EC 224"):
+        made = make(folder, "weak", key=what)
+        return made, made.certificate
     if what == "passphrase":
         made = make(folder, "secret", passphrase="secret")
         return made, made.key
@@ -304,6 +307,8 @@ def broken_pair(folder: Path, what: str) -> tuple[Pair, Path]:
         "swapped",
         "expired",
         "passphrase",
+        "RSA 512",
+        "EC 224",
     ],
 )
 def test_TLS_06_files_that_are_no_good(tmp_path: Path, what: str) -> None:

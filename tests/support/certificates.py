@@ -37,21 +37,42 @@ def openssl(*arguments: str | Path) -> None:
     subprocess.run([found, *map(str, arguments)], check=True, capture_output=True)
 
 
+KEYS = {
+    "EC": "ec_paramgen_curve:prime256v1",
+    "RSA": "rsa_keygen_bits:2048",
+    "EC 224": "ec_paramgen_curve:secp224r1",  # which no TLS client offers
+    "RSA 512": "rsa_keygen_bits:512",
+}
+PAST = "20200101000000Z", "20200201000000Z"
+
+
 def make(
-    folder: Path, name: str = "localhost", *, key: str = "EC", days: int = 30, passphrase: str = ""
+    folder: Path,
+    name: str = "localhost",
+    *,
+    key: str = "EC",
+    days: int = 30,
+    dates: tuple[str, str] | None = None,
+    passphrase: str = "",
+    extension: str = "",
 ) -> Pair:
     """A self-signed certificate of localhost, in NAME.pem and NAME.key.
 
-    days: until it expires, negative for one that has. The key is of the P-256 curve, or RSA.
+    days: until it expires, negative for one that has; dates: from when to when, in their place. key
+    is one of KEYS; extension goes into the certificate too.
     """
+    if days < 0:
+        dates = PAST
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
-    kind = "ec_paramgen_curve:prime256v1" if key == "EC" else "rsa_keygen_bits:2048"
     secret = ["-aes256", "-pass", f"pass:{passphrase}"] if passphrase else []
-    openssl("genpkey", "-algorithm", key, "-pkeyopt", kind, *secret, "-out", pair.key)
+    algorithm = key.partition(" ")[0]
+    openssl("genpkey", "-algorithm", algorithm, "-pkeyopt", KEYS[key], *secret, "-out", pair.key)
     use = ["-passin", f"pass:{passphrase}"] if passphrase else []
     names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
     subject = ["-subj", f"/CN={name}", "-addext", names]
-    if days > 0:
+    if extension:
+        subject += ["-addext", extension]
+    if dates is None:
         asked = [*subject, "-days", str(days)]
         openssl("req", "-x509", "-key", pair.key, *use, *asked, "-out", pair.certificate)
     else:
@@ -64,12 +85,11 @@ def make(
             "[ca]\ndefault_ca=own\n[own]\ndatabase=index\nnew_certs_dir=.\nrand_serial=yes\n"
             "default_md=sha256\npolicy=any\nunique_subject=no\n[any]\ncommonName=supplied\n"
         )
-        dates = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"]
         subprocess.run(
             [
                 *("openssl", "ca", "-batch", "-selfsign", "-config"),
                 configuration,
-                *dates,
+                *("-startdate", dates[0], "-enddate", dates[1]),
                 "-keyfile",
                 pair.key,
                 "-in",

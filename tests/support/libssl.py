@@ -29,6 +29,7 @@ def _load() -> Any:
         ("SSL_CTX_ctrl", ctypes.c_long, [pointer, ctypes.c_int, ctypes.c_long, pointer]),
         ("SSL_new", pointer, [pointer]),
         ("SSL_free", None, [pointer]),
+        ("SSL_set_tlsext_max_fragment_length", ctypes.c_int, [pointer, ctypes.c_uint8]),
         ("SSL_set_fd", ctypes.c_int, [pointer, ctypes.c_int]),
         ("SSL_connect", ctypes.c_int, [pointer]),
         ("SSL_do_handshake", ctypes.c_int, [pointer]),
@@ -48,9 +49,13 @@ def _load() -> Any:
 
 
 class LibsslClient:
-    """One connection, of one version. Calls block; they return what libssl returns."""
+    """One connection, of one version. Calls block; they return what libssl returns.
 
-    def __init__(self, port: int, version: int, ciphers: bytes = b"") -> None:
+    ciphers: those of TLS 1.2 that are offered; fragment: 512 to 4096, the largest record that is
+    wanted (RFC 6066, section 4).
+    """
+
+    def __init__(self, port: int, version: int, ciphers: bytes = b"", *, fragment: int = 0) -> None:
         self.library = _load()
         self.sock = socket.create_connection(("127.0.0.1", port), 5)
         self.sock.setblocking(True)
@@ -60,6 +65,9 @@ class LibsslClient:
         self.ssl = self.library.SSL_new(self.context)
         if ciphers:
             assert self.library.SSL_set_cipher_list(self.ssl, ciphers) == 1
+        if fragment:
+            code = fragment.bit_length() - 9
+            assert self.library.SSL_set_tlsext_max_fragment_length(self.ssl, code) == 1
         self.library.SSL_set_fd(self.ssl, self.sock.fileno())
         assert self.library.SSL_connect(self.ssl) == 1
 
