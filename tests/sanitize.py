@@ -34,6 +34,7 @@ GROUPS = (
         for name in (
             "context", "wsi", "buffers", "conformance", "port_2010", "testserver", "files",
             "headers", "flow", "pieces", "broadcast", "timers", "tls", "listeners", "proxy_tls",
+            "replies", "rounds",
         )
     ),
 )  # fmt: skip
