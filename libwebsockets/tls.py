@@ -123,8 +123,9 @@ class SecureConnections:
                 continue
             try:
                 if size:
-                    # All of it: OpenSSL takes a part only where it is told to, and ssl does not.
-                    connection.encrypt(ffi.buffer(bytes_[0], size))
+                    done = 0
+                    while done < size:
+                        done += connection.encrypt(ffi.buffer(bytes_[0] + done, size - done))
                 else:
                     connection.unwrap()
             except ssl.SSLWantReadError:
