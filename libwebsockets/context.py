@@ -6,6 +6,7 @@ import logging
 import os
 import struct
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -96,6 +97,7 @@ class libwebsocket_context:
         "_in_length",
         "_in_offset",
         "_interrupt",
+        "_owner",
         "_peer_text",
         "_piece",
         "_reply",
@@ -151,6 +153,7 @@ class libwebsocket_context:
         self._access = access_log(self._c, self._peer)
         self._dispatching = False
         self._destroy = False
+        self._owner = threading.get_ident()
         self._files: list[SocketFile] = []  # of Unix sockets, to be removed at the end
         self._foreign = False  # this is a forked copy
         _contexts.add(self)

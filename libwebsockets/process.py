@@ -212,8 +212,12 @@ class _Server:
             self.reload = False
             self.credentials.reload()
         interrupt = context._interrupt
-        if interrupt is None and not context._foreign:
+        if interrupt is None and not context._foreign and not context._destroy:
             return
+        if context._destroy:
+            context._destroy = False
+            self.cause = "libwebsocket_context_destroy"
+            self.requests += 1
         if interrupt is not None:
             context._interrupt = None
             self.status = _exit_status(interrupt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from . import lifecycle, listener, log, privileges
@@ -136,17 +137,19 @@ def libwebsocket_context_destroy(context: libwebsocket_context) -> None:
     """Ends a server: resets its connections, delivers LWS_CALLBACK_CLOSED to each session, closes
     all.
 
-    From within the context's own callback it takes effect at the end of the round. Destroying
-    twice is no error. All handles of its connections are inert afterwards. Raises TypeError for
-    what is no context.
+    From within the context's own callback it takes effect at the end of the round; from another
+    thread at the end of the owner's present or next one, which it wakes. In the process of
+    libwebsocket_create_server it is a request to stop. Destroying twice is no error. All handles of
+    its connections are inert afterwards. Raises TypeError for what is no context.
     """
     _check_context(context)
     if context._c is None:
         return
-    if context._dispatching and not context._foreign:
-        context._destroy = True
+    if context._foreign or (not context._dispatching and context._owner == threading.get_ident()):
+        context._close_down()
         return
-    context._close_down()
+    context._destroy = True
+    context._waker.wake()
 
 
 def _check_context(context: object) -> None:

@@ -14,6 +14,7 @@ from support.certificates import localhost
 from support.raw import frame, get, text, upgrade
 
 from libwebsockets import (
+    LWS_CALLBACK_CLOSED,
     LWS_CALLBACK_ESTABLISHED,
     LWS_CALLBACK_RECEIVE,
     LWS_CALLBACK_RECEIVE_PONG,
@@ -117,20 +118,31 @@ def test_forked_copy_of_the_callback_serves_nothing() -> None:
 
 
 def test_destroyed_by_another_thread() -> None:
-    """The sessions are the owner's to be told of; but nothing is left open, or usable."""
+    """It is the owner's to end, who is told of the sessions, and who may be waiting just then."""
     before = descriptors()
-    wsis: list[Any] = []
-    with context_of(when(LWS_CALLBACK_ESTABLISHED, lambda w, *_: wsis.append(w))) as context:
+    seen: list[Any] = []
+
+    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> int:
+        if reason in (LWS_CALLBACK_ESTABLISHED, LWS_CALLBACK_CLOSED):
+            seen.append((reason, wsi, threading.get_ident()))
+        return 0
+
+    with context_of(callback) as context:
         with Served(context) as client:
             client.open("/")
             thread = threading.Thread(target=libwebsocket_context_destroy, args=(context,))
             thread.start()
+            assert libwebsocket_service(context, 5000) == 0
             thread.join()
+            while libwebsocket_service(context, 0) == 0:
+                pass
             with pytest.raises(ConnectionResetError):
                 client.sock.recv(1)
-    assert repr(wsis[0]) == "<libwebsocket closed>"
-    assert libwebsocket_get_uri(wsis[0]) is None
-    assert libwebsocket_service(context, 0) == -1
+    (_, wsi, owner), closed = seen
+    assert closed == (LWS_CALLBACK_CLOSED, wsi, owner)
+    assert owner == threading.get_ident()
+    assert repr(wsi) == "<libwebsocket closed>"
+    assert libwebsocket_get_uri(wsi) is None
     assert descriptors() == before
 
 

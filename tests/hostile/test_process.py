@@ -306,6 +306,16 @@ def test_PR_12_sigterm_with_clients_that_do_nothing(serve: Serve) -> None:
     assert len(server.found("CLOSED")) == 5, "CLOSED for what was reset"
 
 
+def test_PR_12_a_callback_destroys_the_context(serve: Serve) -> None:
+    server = serve("hostile", **FAST)
+    client = server.connect().open("/command")
+    client.send(text('{"do": "destroy"}'))
+    client.closing(1001)
+    client.send(frame(CLOSE, close_payload(1001)))
+    assert waited(server) == 0
+    assert "libwebsocket_context_destroy" in server.wait_logged("shutdown")["message"]
+
+
 def test_PR_12_sigterm_during_a_file_and_a_callback(serve: Serve, tmp_path: Path) -> None:
     size = 24 << 20  # more than the kernel's buffers hold
     served = tmp_path / "large"

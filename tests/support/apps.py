@@ -225,6 +225,8 @@ def command(wsi: Any, session: Any, in_: Any, order: dict[str, Any]) -> Any:
     if do == "close-then-write":
         lws.libwebsocket_close_reason(wsi, 1000, b"")
         return _try(libwebsocket_write, wsi, b"late", 4, LWS_WRITE_TEXT)
+    if do == "destroy":
+        return lws.libwebsocket_context_destroy(lws.libwebsocket_get_context(wsi))
     if do == "return":
         kept["return"] = VALUES[order["key"]]
         return None
