@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SYS_openat2
@@ -86,6 +87,14 @@ int lws_open_beneath(int folder, const char *path, int flags) {
     return errno == ENOSYS || errno == EPERM ? lws_open_by_steps(folder, path, flags) : -errno;
 }
 
+/* Since 1970. A file may say that it is of a year that 64 bits of them do not reach: cut there. */
+static int64_t nanoseconds(struct timespec time) {
+    const int64_t most = INT64_MAX / 1000000000 - 1;
+    int64_t seconds = time.tv_sec < -most ? -most : time.tv_sec > most ? most : time.tv_sec;
+
+    return seconds * 1000000000 + time.tv_nsec;
+}
+
 /* Fills in what the descriptor is of. Returns 0 or -errno. */
 static int look(struct lws_file *file) {
     struct stat status;
@@ -95,7 +104,7 @@ static int look(struct lws_file *file) {
     }
     file->inode = status.st_ino;
     file->size = (uint64_t)status.st_size;
-    file->mtime_ns = (int64_t)status.st_mtim.tv_sec * 1000000000 + status.st_mtim.tv_nsec;
+    file->mtime_ns = nanoseconds(status.st_mtim);
     file->kind = S_ISREG(status.st_mode)   ? LWS_FILE_REGULAR
                  : S_ISDIR(status.st_mode) ? LWS_FILE_FOLDER
                                            : LWS_FILE_OTHER;

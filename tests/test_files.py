@@ -7,7 +7,7 @@ import gzip
 import os
 import re
 import time
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,20 @@ def test_a_date_is_a_validator_for_a_range_only_if_its_second_is_over(
     modified = client.ask(get("/page.html")).one("Last-Modified") or b""
     fields = [("Range", "bytes=1-1"), ("If-Range", modified)]
     assert client.ask(get("/page.html", *fields)).status == 200
+
+
+@pytest.mark.parametrize("year", [1700, 2500])
+def test_files_of_other_centuries(server: Server, root: Path, year: int) -> None:
+    """Later than 64 bits of nanoseconds reach, as far as the file system takes it."""
+    page = root / "page.html"
+    seconds = int((year - 1970) * 365.2425 * 86400)
+    os.utime(page, (seconds, seconds))
+    kept = page.stat().st_mtime_ns // 1_000_000_000
+    client = server.connect()
+    reply = client.ask(get("/page.html"))
+    modified = reply.one("Last-Modified")
+    assert modified == formatdate(min(kept, 9223372035), usegmt=True).encode()
+    assert client.ask(get("/page.html", ("If-Modified-Since", modified))).status == 304
 
 
 def test_types_by_name(server: Server, root: Path) -> None:
