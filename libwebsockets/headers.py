@@ -98,7 +98,7 @@ def libwebsocket_get_peer_address(wsi: libwebsocket) -> tuple[str, int] | None:
 
 
 class _FieldLines:
-    """The field lines of a request where they lie, valid in this callback."""
+    """The field lines of a request: a copy, as the handler of a signal may ask for another's."""
 
     __slots__ = ("_lines", "_request", "found")
 
@@ -108,10 +108,11 @@ class _FieldLines:
             refuse(wsi, logging.INFO, "header-refused", ERROR_CLOSED)
             return
         length = ffi.new("size_t *")
-        self._lines: Any = lib.lws_fields(wsi._context._c, wsi._slot, length)
-        if self._lines == ffi.NULL:
+        lines = lib.lws_fields(wsi._context._c, wsi._slot, length)
+        if lines == ffi.NULL:
             refuse(wsi, logging.WARNING, "header-refused", _state(wsi))
             return
+        self._lines = bytes(ffi.buffer(lines, length[0]))
         self._request: Any = ffi.new("struct lws_request *")
         self._request.headers.length = length[0]
         self.found = True
@@ -134,4 +135,4 @@ class _FieldLines:
         return found
 
     def _slice(self, part: Any) -> bytes:
-        return bytes(ffi.buffer(self._lines + part.offset, part.length))
+        return self._lines[part.offset : part.offset + part.length]

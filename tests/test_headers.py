@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inprocess import Served, context_of
-from support.raw import get, upgrade, upgrade76, wait_until
+from inprocess import Served, context_of, serve_until
+from support.raw import get, text, upgrade, upgrade76, wait_until
 from support.server import resident
 
 import libwebsockets as lws
@@ -124,6 +125,49 @@ def test_of_another_thread_and_in_a_forked_copy(caplog: Any) -> None:
         os.waitpid(pid, 0)
         address = list(client.sock.getsockname())
         assert ask()[0] == b"localhost" and list(ask()[3]) == address
+
+
+def test_a_header_that_is_asked_for_while_another_is_looked_for() -> None:
+    """As the handler of a signal may: sessions share the memory that their fields are unpacked in.
+
+    A profiler stands for the signal, as it comes where it is wanted.
+    """
+    sessions: list[Any] = []
+    told: list[Any] = []
+
+    def interrupt(_frame: Any, event: str, function: Any) -> None:
+        if event == "c_call" and function.__name__ in ("lws_head_field", "lws_head_next"):
+            sys.setprofile(None)
+            told.append(lws.libwebsocket_get_header(sessions[1], "X-Long"))
+
+    def callback(wsi: Any, reason: int, _user: Any, _in: Any, _length: int) -> int:
+        if reason == lws.LWS_CALLBACK_ESTABLISHED:
+            sessions.append(wsi)
+        elif reason == lws.LWS_CALLBACK_RECEIVE:
+            for ask in (
+                lambda: lws.libwebsocket_get_header(wsi, "X-Own"),
+                lambda: lws.libwebsocket_get_headers(wsi),
+            ):
+                sys.setprofile(interrupt)
+                try:
+                    told.append(ask())
+                finally:
+                    sys.setprofile(None)
+        return 0
+
+    before = sys.getprofile()
+    with context_of(callback) as context:
+        first, second = Served(context), Served(context)
+        for client, field in ((first, ("X-Own", "own")), (second, ("X-Long", "l" * 4000))):
+            assert client.send(upgrade("/ws", field)).response().status == 101
+        first.send(text("?"))
+        try:
+            serve_until(context, lambda: len(told) >= 4)
+        finally:
+            sys.setprofile(before)
+    own = [(b"Host", b"localhost"), (b"X-Own", b"own")]
+    assert told[:3] == [b"l" * 4000, b"own", b"l" * 4000]
+    assert [pair for pair in told[3] if pair[0] in (b"Host", b"X-Own")] == own
 
 
 def test_what_a_session_keeps(serve: Any) -> None:
