@@ -102,6 +102,7 @@ class libwebsocket_context:
         "_piece",
         "_reply",
         "_secure",
+        "_serving",
         "_settings",
         "_timers",
         "_unpacking",
@@ -152,6 +153,7 @@ class libwebsocket_context:
             )
         self._access = access_log(self._c, self._peer)
         self._dispatching = False
+        self._serving = False  # in libwebsocket_service
         self._destroy = False
         self._owner = threading.get_ident()
         self._files: list[SocketFile] = []  # of Unix sockets, to be removed at the end

@@ -104,7 +104,8 @@ def libwebsocket_service(context: libwebsocket_context, timeout_ms: int) -> int:
     :param timeout_ms: milliseconds to wait at most if nothing is ready; 0: not at all; -1: until
         something happens.
     :returns: 0; -1 with a line in the log if the context is destroyed, belongs to another thread
-        or to the process that this one was forked from, or if its own callback calls this.
+        or to the process that this one was forked from, or if its own callback, or the handler of
+        a signal that comes meanwhile, calls this.
     :raises TypeError: for arguments of wrong types.
     :raises ValueError: for a timeout under -1 or over 2147483647.
     :raises KeyboardInterrupt, SystemExit: what a callback raised, after the rest of the round.
@@ -120,12 +121,20 @@ def libwebsocket_service(context: libwebsocket_context, timeout_ms: int) -> int:
         return _service_refused("the context has been destroyed")
     if context._dispatching and not context._foreign:
         return _service_refused("called from the context's own callback")
-    count = context._round(timeout_ms)
-    if count >= 0 and not context._foreign:
-        context._flush()
-        if context._destroy:
-            context._close_down()
-    elif count < 0:
+    owned = not context._foreign and context._owner == threading.get_ident()
+    if owned and context._serving:
+        return _service_refused("called while it runs, by the handler of a signal")
+    context._serving = context._serving or owned
+    try:
+        count = context._round(timeout_ms)
+        if count >= 0 and not context._foreign:
+            context._flush()
+    finally:
+        if owned:
+            context._serving = False
+    if owned and context._destroy and context._c is not None and not context._foreign:
+        context._close_down()
+    if count < 0:
         _service_refused(CAUSES.get(count, f"error {count}"))
     if context._interrupt is not None:
         interrupt, context._interrupt = context._interrupt, None
@@ -137,15 +146,17 @@ def libwebsocket_context_destroy(context: libwebsocket_context) -> None:
     """Ends a server: resets its connections, delivers LWS_CALLBACK_CLOSED to each session, closes
     all.
 
-    From within the context's own callback it takes effect at the end of the round; from another
-    thread at the end of the owner's present or next one, which it wakes. In the process of
-    libwebsocket_create_server it is a request to stop. Destroying twice is no error. All handles of
-    its connections are inert afterwards. Raises TypeError for what is no context.
+    From within the context's own callback, or from the handler of a signal that comes during a
+    round, it takes effect at the end of the round; from another thread at the end of the owner's
+    present or next one, which it wakes. In the process of libwebsocket_create_server it is a
+    request to stop. Destroying twice is no error. All handles of its connections are inert
+    afterwards. Raises TypeError for what is no context.
     """
     _check_context(context)
     if context._c is None:
         return
-    if context._foreign or (not context._dispatching and context._owner == threading.get_ident()):
+    busy = context._dispatching or context._serving
+    if context._foreign or (not busy and context._owner == threading.get_ident()):
         context._close_down()
         return
     context._destroy = True

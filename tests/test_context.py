@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import select
+import signal
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import cffi
 import pytest
 from inprocess import Served, context_of, descriptors, serve_until
+from support.certificates import localhost
 from support.raw import Client, frame, get, text
 
 from libwebsockets import (
@@ -177,6 +179,35 @@ def test_destroy_delivers_closed_and_may_be_asked_for_in_the_callback() -> None:
             context.fileno()
         libwebsocket_context_destroy(context)
         assert "destroyed" in repr(context)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_handler_of_a_signal_may_destroy_the_context_that_waits(
+    secure: bool, caplog: Any
+) -> None:
+    results: list[int] = []
+
+    def handle(_signal: int, frame: Any) -> None:
+        while frame is not None and frame.f_code is not libwebsocket_service.__code__:
+            frame = frame.f_back
+        if frame is not None and not results:  # it has come during the round
+            libwebsocket_context_destroy(context)
+            results.append(libwebsocket_service(context, 0))
+
+    pair = localhost() if secure else None
+    paths = {"certificate": str(pair.certificate), "key": str(pair.key)} if pair else {}
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        with context_of(lambda *_: 0, **paths) as context:
+            signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+            assert libwebsocket_service(context, 5000) == 0
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert results == [-1] and "while it runs" in caplog.text
+            assert "destroyed" in repr(context)
+            assert libwebsocket_service(context, 0) == -1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 # ---- What callbacks do ----
