@@ -184,6 +184,7 @@ class _Server:
     def serve(self) -> int:
         """Serves until something ends it. Returns the exit status."""
         context = self.context
+        context._serving = True  # the handler of a signal that destroys it asks to stop
         while not self.requests:
             context._round(SUPPRESSED_WAIT_MS if log.suppressed else -1)
             self._look_up()
