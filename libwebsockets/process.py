@@ -157,6 +157,7 @@ class _Server:
 
     def __init__(self, context: libwebsocket_context, arguments: Arguments, life: int) -> None:
         self.context = context
+        context._serving = True  # whoever destroys it asks to stop
         self.credentials = arguments.credentials
         self.reload = False
         self.grace = arguments.settings.shutdown_grace
@@ -184,7 +185,6 @@ class _Server:
     def serve(self) -> int:
         """Serves until something ends it. Returns the exit status."""
         context = self.context
-        context._serving = True  # the handler of a signal that destroys it asks to stop
         while not self.requests:
             context._round(SUPPRESSED_WAIT_MS if log.suppressed else -1)
             self._look_up()

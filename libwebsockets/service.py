@@ -124,7 +124,8 @@ def libwebsocket_service(context: libwebsocket_context, timeout_ms: int) -> int:
     owned = not context._foreign and context._owner == threading.get_ident()
     if owned and context._serving:
         return _service_refused("called while it runs, by the handler of a signal")
-    context._serving = context._serving or owned
+    if owned:
+        context._serving = True
     try:
         count = context._round(timeout_ms)
         if count >= 0 and not context._foreign:

@@ -235,3 +235,22 @@ assert children() == []
 assert os.listdir("/proc/self/fd") == before
 """
     script.passed(tmp_path, source)
+
+
+def test_PR_13_the_handler_of_a_signal_destroys_the_context(tmp_path: Path) -> None:
+    """In the server it is a request to stop, with the log line of one."""
+    source = """
+import libwebsockets
+
+def callback(wsi, reason, user, in_, length):
+    if reason == LWS_CALLBACK_PROTOCOL_INIT:
+        context = libwebsockets.libwebsocket_get_context(wsi)
+        destroy = libwebsockets.libwebsocket_context_destroy
+        signal.signal(signal.SIGUSR1, lambda *_: destroy(context))
+
+server = create(callback=callback)
+os.kill(server.pid, signal.SIGUSR1)
+status = server.wait(5)
+assert status == 0, status
+"""
+    assert "cause=libwebsocket_context_destroy" in failing(tmp_path, source)
