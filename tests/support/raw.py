@@ -17,6 +17,7 @@ import socket
 import ssl
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -209,6 +210,10 @@ class Frame:
         return struct.unpack(">H", self.payload[:2])[0] if self.payload else 1005
 
 
+# How often each address has connected: a port that was given back may be given out again.
+connected: Counter[str] = Counter()
+
+
 @dataclass
 class Client:
     """One connection. Every read ends after `timeout` seconds with TimeoutError."""
@@ -229,6 +234,7 @@ class Client:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.rcvbuf)
         self.sock.settimeout(self.timeout)
         self.sock.connect((self.host, self.port))
+        connected[self.name] += 1
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls is not None:
             self.sock = self.tls.wrap_socket(self.sock, server_hostname="localhost")
