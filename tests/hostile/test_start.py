@@ -106,7 +106,7 @@ for free in range(8):
         failures += 1
     else:
         assert answers(server.port)
-        assert server.stop(5) == 0
+        assert server.stop(30) == 0
     assert numbers() == before == [handler.stream.fileno(), 40], (free, numbers(), before)
 assert 3 <= failures < 7, failures
 """
@@ -124,8 +124,8 @@ taken = starve(0)
 assert server.wait(0.0) is None
 assert server.wait(0.05) is None
 os.kill(server.pid, signal.SIGKILL)
-assert server.wait(5) == -signal.SIGKILL
-assert server.wait(5) == -signal.SIGKILL  # it is known by now
+assert server.wait(30) == -signal.SIGKILL
+assert server.wait(30) == -signal.SIGKILL  # it is known by now
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 os.close(again)
 taken.append(os.open(os.devnull, os.O_RDONLY))  # the one that this has left
@@ -150,7 +150,7 @@ def leaves(wsi, reason, user, in_, length):
 server = create(callback=leaves)
 with socket.create_connection(("127.0.0.1", server.port)) as sock:
     sock.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
-    assert server.wait(5) == {status}
+    assert server.wait(30) == {status}
 """
     lines = failing(tmp_path, source).splitlines()
     assert [line for line in lines if not line.startswith("INFO")] == told.split()
@@ -179,7 +179,7 @@ server = create()
 os.kill(server.pid, signal.SIGKILL)
 while os.path.exists(f"/proc/{server.pid}"):
     time.sleep(0.001)
-assert server.wait(5) == 0
+assert server.wait(30) == 0
 assert server.stop() == 0
 """
     assert "server-status-unknown" in failing(tmp_path, source)
@@ -204,7 +204,7 @@ assert children() == []
 server = create()
 assert repr(server) == f"<libwebsocket_server port {server.port} pid {server.pid}>"
 os.close(server)  # as a C program would
-assert server.stop(5) == 0
+assert server.stop(30) == 0
 """
     assert 'cause="it ended before it served"' in failing(tmp_path, source)
 
@@ -250,7 +250,7 @@ def callback(wsi, reason, user, in_, length):
 
 server = create(callback=callback)
 os.kill(server.pid, signal.SIGUSR1)
-status = server.wait(5)
+status = server.wait(30)
 assert status == 0, status
 """
     assert "cause=libwebsocket_context_destroy" in failing(tmp_path, source)
