@@ -547,10 +547,9 @@ class libwebsocket_context:
             self._c = None  # the owner's memory and sockets; the copy's end with the copy
             return
         lib.lws_stop(self._c)
-        lib.lws_abort_all(self._c)
-        self._round(0)
-        for wsi in [*self._handles, *self._closing_handles.values()]:
-            if wsi is not None:
+        self._reset_all()
+        for wsi in (*self._handles, *self._closing_handles.values()):
+            if wsi is not None:  # pragma: no cover - each has had its last event by now
                 make_inert(wsi)
         self._handles.clear()
         self._closing_handles.clear()
@@ -562,6 +561,12 @@ class libwebsocket_context:
         c, self._c = self._c, None
         self._events.release()
         lib.lws_context_destroy(c)
+
+    def _reset_all(self) -> None:
+        """Resets all connections and delivers each CLOSED: a round has room for some thousands."""
+        lib.lws_abort_all(self._c)
+        for _ in range(len(self._handles) // 1024 + 1):
+            self._round(0)
 
     def _abandon(self) -> None:
         """This is a forked copy of the process that owns the context: it serves nothing."""

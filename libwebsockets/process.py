@@ -198,8 +198,7 @@ class _Server:
             context._round(int(left * 1000) + 1)
             self._look_up()
         if lib.lws_connections(context._c):
-            lib.lws_abort_all(context._c)
-            context._round(0)
+            context._reset_all()
         lifecycle.end(context)
         if os.getppid() != self.parent:
             log.event(logging.WARNING, "parent-died", pid=os.getpid(), parent=self.parent)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import resource
 import select
+import socket
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -180,3 +184,33 @@ def test_nothing_of_a_session_that_a_callback_closed_earlier_in_the_round() -> N
                 closed.closing(1000)
             assert seen == [(sessions["/closer"], b"close")]
             seen.clear()
+
+
+def test_every_session_is_told_of_its_end_however_many_there_are() -> None:
+    """More than the events of one round."""
+    sessions = 4500
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 3 * sessions:
+        pytest.skip(f"needs {3 * sessions} descriptors")
+    counts: Counter[Any] = Counter()
+
+    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> int:
+        counts[reason] += 1
+        return 0
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    try:
+        with (
+            contextlib.ExitStack() as clients,
+            context_of(callback, max_connections=sessions, max_connections_per_ip=0) as context,
+        ):
+            for _ in range(sessions):
+                sock = socket.create_connection(("127.0.0.1", context.port))
+                clients.enter_context(sock)
+                sock.sendall(upgrade())
+                libwebsocket_service(context, 0)
+            serve_until(context, lambda: counts[LWS_CALLBACK_ESTABLISHED] == sessions)
+            libwebsocket_context_destroy(context)
+            assert counts[LWS_CALLBACK_CLOSED] == sessions
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

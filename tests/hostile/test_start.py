@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import Serve
 from support import script
-from support.raw import CLOSE, close_payload, frame, wait_until
-from support.server import FAST
+from support.raw import CLOSE, Ended, close_payload, frame, text, wait_until
+from support.server import FAST, cpu_seconds
 
-from hostile.test_process import failing
+from hostile.test_process import failing, waited
 
 STARVE = """
 import resource
@@ -254,3 +254,19 @@ status = server.wait(30)
 assert status == 0, status
 """
     assert "cause=libwebsocket_context_destroy" in failing(tmp_path, source)
+
+
+def test_PR_12_two_requests_to_stop_and_a_callback_that_never_returns(serve: Serve) -> None:
+    server = serve("hostile", **FAST)
+    client = server.connect().open("/command")
+    before = cpu_seconds(server.pid)
+    client.send(text('{"do": "spin"}'))
+    wait_until(lambda: cpu_seconds(server.pid) > before + 0.1, 20.0, "the callback")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(server.pid, number)
+    assert waited(server, 30.0) == 0
+    assert any(
+        "a callback does not return" in line["message"] for line in server.logged("shutdown")
+    )
+    with pytest.raises(Ended):
+        client.frame()
