@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from support.row import Batch, Row
 from support.server import FAST, Server
 from support.server import free_port as find_free_port
 
+from libwebsockets import log
+
 
 class Serve(Protocol):
     def __call__(self, app: str | Callable[..., Any], **options: Any) -> Server: ...
@@ -23,6 +26,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "server(**options): options of the server that `row` starts")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_log() -> None:
+    """Lines are limited by the second for the whole process: no test uses up another's."""
+    log._forget()
+
+
+@pytest.fixture
+def info_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """caplog has the lines of INFO too."""
+    caplog.set_level(logging.INFO)
 
 
 @pytest.fixture

@@ -15,10 +15,13 @@ from support.certificates import localhost
 from support.raw import Client
 
 from libwebsockets import (
+    LWS_CALLBACK_RECEIVE,
+    LWS_WRITE_TEXT,
     libwebsocket_context,
     libwebsocket_context_destroy,
     libwebsocket_create_context,
     libwebsocket_service,
+    libwebsocket_write,
 )
 
 
@@ -76,6 +79,23 @@ def serve_until(
         assert time.monotonic() < deadline, "the condition did not come true"
         if select.select([context.fileno()], [], [], 0.02)[0]:
             assert libwebsocket_service(context, 0) == 0
+
+
+def echo(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> int:
+    if reason == LWS_CALLBACK_RECEIVE:
+        return libwebsocket_write(wsi, in_, length, LWS_WRITE_TEXT)
+    return 0
+
+
+def when(wanted: Any, action: Any) -> Any:
+    """A callback that does something for one reason and echoes otherwise."""
+
+    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> Any:
+        if reason == wanted:
+            return action(wsi, user, in_, length)
+        return echo(wsi, reason, user, in_, length)
+
+    return callback
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import venv
 from collections import defaultdict
 from pathlib import Path
 
-from sanitize import IGNORED, ROOT
+from sanitize import build
 
 LINES, BRANCHES = 95.0, 85.0
 
@@ -59,17 +59,7 @@ exclude_also =
 
 def prepare(work: Path) -> tuple[Path, Path]:
     """The built copy, and the interpreter to run its tests with."""
-    tree = work / "tree"
-    shutil.copytree(ROOT, tree, ignore=IGNORED)
-    (tree / "libwebsockets/testserver").symlink_to("../test-server")
-    subprocess.run(
-        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
-        cwd=tree,
-        env={**os.environ, "LWS_COVERAGE": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    )
+    tree = build(work, "LWS_COVERAGE")
     subprocess.run(["chmod", "-R", "a+rwX", tree / "build"], check=True)
     venv.create(work / "venv", symlinks=True, with_pip=False)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -113,15 +113,15 @@ def runtimes() -> list[str]:
     return found
 
 
-def build(work: Path) -> Path:
-    """A copy of the tree in work/tree, built in place with the sanitizers."""
+def build(work: Path, how: str) -> Path:
+    """A copy of the tree in work/tree, built in place as a variable of csrc/build_ffi.py says."""
     tree = work / "tree"
     shutil.copytree(ROOT, tree, ignore=IGNORED)
     (tree / "libwebsockets/testserver").symlink_to("../test-server")
     built = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
         cwd=tree,
-        env={**os.environ, "LWS_SANITIZE": "1"},
+        env={**os.environ, how: "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -191,7 +191,7 @@ def main() -> int:
         reports = work / "reports"
         reports.mkdir()
         reports.chmod(0o1777)  # and writes its report there
-        tree = build(work)
+        tree = build(work, "LWS_SANITIZE")
         preloaded = runtimes()
         python = interpreter(work, tree, preloaded)
         options = f"log_path={reports}/report:exitcode=99"

@@ -22,7 +22,6 @@ from libwebsockets import (
     LWS_WRITE_TEXT,
     libwebsocket_buffer,
     libwebsocket_write,
-    log,
 )
 
 PRE, POST = LWS_SEND_BUFFER_PRE_PADDING, LWS_SEND_BUFFER_POST_PADDING
@@ -31,12 +30,6 @@ SIZE = len(PAYLOAD)
 END = b"the end of a job"
 WHOLE = bytes(PRE) + PAYLOAD + bytes(POST)
 ffi = cffi.FFI()
-
-
-@pytest.fixture(autouse=True)
-def _fresh_log() -> None:
-    """Lines are limited by the second for the whole process: no test uses up another's."""
-    log._forget()
 
 
 def of_bytearray() -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import cffi
 import pytest
-from inprocess import Served, context_of, descriptors, serve_until
+from inprocess import Served, context_of, descriptors, echo, serve_until, when
 from support.certificates import localhost
 from support.raw import Client, frame, get, text
 
@@ -35,31 +35,7 @@ from libwebsockets import (
     libwebsocket_create_server,
     libwebsocket_service,
     libwebsocket_write,
-    log,
 )
-
-
-@pytest.fixture(autouse=True)
-def _fresh_log() -> None:
-    """Lines are limited by the second for the whole process: no test uses up another's."""
-    log._forget()
-
-
-def echo(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> int:
-    if reason == LWS_CALLBACK_RECEIVE:
-        return libwebsocket_write(wsi, in_, length, LWS_WRITE_TEXT)
-    return 0
-
-
-def when(wanted: Any, action: Any) -> Any:
-    """A callback that does something for one reason and echoes otherwise."""
-
-    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> Any:
-        if reason == wanted:
-            return action(wsi, user, in_, length)
-        return echo(wsi, reason, user, in_, length)
-
-    return callback
 
 
 def throw(error: BaseException) -> Any:

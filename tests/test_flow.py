@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Any
 
@@ -31,15 +30,9 @@ from libwebsockets import (
     libwebsocket_get_queued,
     libwebsocket_rx_flow_control,
     libwebsocket_write,
-    log,
 )
 
-
-@pytest.fixture(autouse=True)
-def _fresh_log(caplog: Any) -> None:
-    """Lines are limited by the second for the whole process: no test uses up another's."""
-    log._forget()
-    caplog.set_level(logging.INFO)
+pytestmark = pytest.mark.usefixtures("info_logged")
 
 
 class App:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import random
 import select
 import sys
@@ -28,15 +27,9 @@ from libwebsockets import (
     libwebsocket_service,
     libwebsocket_set_timer,
     libwebsocket_write,
-    log,
 )
 
-
-@pytest.fixture(autouse=True)
-def _fresh_log(caplog: Any) -> None:
-    """Lines are limited by the second for the whole process: no test uses up another's."""
-    log._forget()
-    caplog.set_level(logging.INFO)
+pytestmark = pytest.mark.usefixtures("info_logged")
 
 
 Piece = tuple[int, int, int, bytes]

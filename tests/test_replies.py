@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import select
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,9 @@ from libwebsockets import (
     libwebsockets_serve_http_file,
     libwebsockets_serve_http_root,
     libwebsockets_write_http_head,
-    log,
 )
 
-
-@pytest.fixture(autouse=True)
-def _fresh_log(caplog: Any) -> None:
-    """Lines are limited by the second for the whole process: no test uses up another's."""
-    log._forget()
-    caplog.set_level(logging.INFO)
+pytestmark = pytest.mark.usefixtures("info_logged")
 
 
 class App:

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from inprocess import Served, ServedSecurely, context_of, descriptors, serve_until
+from inprocess import Served, ServedSecurely, context_of, descriptors, serve_until, when
 from support.certificates import localhost
 from support.raw import frame, get, text, upgrade
 
@@ -30,21 +30,6 @@ from libwebsockets import (
     libwebsocket_write,
     log,
 )
-
-
-@pytest.fixture(autouse=True)
-def _fresh_log() -> None:
-    """Lines are limited by the second for the whole process: no test uses up another's."""
-    log._forget()
-
-
-def when(wanted: Any, action: Any) -> Any:
-    """A callback that does something for one reason."""
-
-    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> Any:
-        return action(wsi, user, in_, length) if reason == wanted else 0
-
-    return callback
 
 
 class OnceRaising(logging.Handler):

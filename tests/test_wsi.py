@@ -27,14 +27,7 @@ from libwebsockets import (
     libwebsocket_get_uri,
     libwebsocket_write,
     libwebsockets_serve_http_file,
-    log,
 )
-
-
-@pytest.fixture(autouse=True)
-def _fresh_log() -> None:
-    """Lines are limited by the second for the whole process: no test uses up another's."""
-    log._forget()
 
 
 class App:

@@ -121,12 +121,12 @@ class WallClock:
     """The offset of a server's wall clock, in the file that the preloaded library maps."""
 
     def __init__(self, folder: Path, gcc: str) -> None:
-        self.library = folder / "wall_clock.so"
-        command = [gcc, "-shared", "-fPIC", "-O1", SUPPORT / "wall_clock.c", "-o", self.library]
+        self.shim = folder / "wall_clock.so"
+        command = [gcc, "-shared", "-fPIC", "-O1", SUPPORT / "wall_clock.c", "-o", self.shim]
         subprocess.run([*command, "-ldl"], check=True)
         self.path = folder / "offset"
         self.path.write_bytes(bytes(mmap.PAGESIZE))
-        self.environment = {"LD_PRELOAD": str(self.library), "CLOCK_OFFSET": str(self.path)}
+        self.environment = {"LD_PRELOAD": str(self.shim), "CLOCK_OFFSET": str(self.path)}
 
     def jump(self, seconds: int) -> None:
         with open(self.path, "r+b", buffering=0) as stream:

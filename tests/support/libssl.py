@@ -56,57 +56,57 @@ class LibsslClient:
     """
 
     def __init__(self, port: int, version: int, ciphers: bytes = b"", *, fragment: int = 0) -> None:
-        self.library = _load()
+        self.libssl = _load()
         self.sock = socket.create_connection(("127.0.0.1", port), 5)
         self.sock.setblocking(True)
-        self.context = self.library.SSL_CTX_new(self.library.TLS_client_method())
+        self.context = self.libssl.SSL_CTX_new(self.libssl.TLS_client_method())
         for which in (CTRL_SET_MIN, CTRL_SET_MAX):
-            assert self.library.SSL_CTX_ctrl(self.context, which, version, None) == 1
-        self.ssl = self.library.SSL_new(self.context)
+            assert self.libssl.SSL_CTX_ctrl(self.context, which, version, None) == 1
+        self.ssl = self.libssl.SSL_new(self.context)
         if ciphers:
-            assert self.library.SSL_set_cipher_list(self.ssl, ciphers) == 1
+            assert self.libssl.SSL_set_cipher_list(self.ssl, ciphers) == 1
         if fragment:
             code = fragment.bit_length() - 9
-            assert self.library.SSL_set_tlsext_max_fragment_length(self.ssl, code) == 1
-        self.library.SSL_set_fd(self.ssl, self.sock.fileno())
-        assert self.library.SSL_connect(self.ssl) == 1
+            assert self.libssl.SSL_set_tlsext_max_fragment_length(self.ssl, code) == 1
+        self.libssl.SSL_set_fd(self.ssl, self.sock.fileno())
+        assert self.libssl.SSL_connect(self.ssl) == 1
 
     def __enter__(self) -> LibsslClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.library.SSL_free(self.ssl)
-        self.library.SSL_CTX_free(self.context)
+        self.libssl.SSL_free(self.ssl)
+        self.libssl.SSL_CTX_free(self.context)
         self.sock.close()
 
     def write(self, data: bytes) -> int:
-        return int(self.library.SSL_write(self.ssl, data, len(data)))
+        return int(self.libssl.SSL_write(self.ssl, data, len(data)))
 
     def read(self, size: int = 65536) -> bytes:
         """What one call brings; nothing at the end or after an error."""
         room = ctypes.create_string_buffer(size)
-        got = self.library.SSL_read(self.ssl, room, size)
+        got = self.libssl.SSL_read(self.ssl, room, size)
         return room.raw[: max(got, 0)]
 
     def secrets(self) -> tuple[bytes, bytes, bytes]:
         """The master secret, the client's random number and the server's (TLS 1.2)."""
         found = []
         for source, name, size in (
-            (self.library.SSL_get_session(self.ssl), "SSL_SESSION_get_master_key", 48),
+            (self.libssl.SSL_get_session(self.ssl), "SSL_SESSION_get_master_key", 48),
             (self.ssl, "SSL_get_client_random", 32),
             (self.ssl, "SSL_get_server_random", 32),
         ):
             room = ctypes.create_string_buffer(size)
-            assert getattr(self.library, name)(source, room, size) == size
+            assert getattr(self.libssl, name)(source, room, size) == size
             found.append(room.raw)
         return found[0], found[1], found[2]
 
     def key_update(self) -> bool:
         """Sends a KeyUpdate record (RFC 8446, section 4.6.3)."""
-        assert self.library.SSL_key_update(self.ssl, 0) == 1
-        return bool(self.library.SSL_do_handshake(self.ssl) == 1)
+        assert self.libssl.SSL_key_update(self.ssl, 0) == 1
+        return bool(self.libssl.SSL_do_handshake(self.ssl) == 1)
 
     def renegotiate(self) -> bool:
         """Asks for a new handshake (RFC 5246, section 7.4.1.1); False if that is refused."""
-        assert self.library.SSL_renegotiate(self.ssl) == 1
-        return bool(self.library.SSL_do_handshake(self.ssl) == 1)
+        assert self.libssl.SSL_renegotiate(self.ssl) == 1
+        return bool(self.libssl.SSL_do_handshake(self.ssl) == 1)

@@ -46,11 +46,11 @@ class _Gcm:
     """AES-128-GCM with one key."""
 
     def __init__(self, key: bytes, salt: bytes) -> None:
-        self.library, self.key, self.salt = _libcrypto(), key, salt
+        self.libcrypto, self.key, self.salt = _libcrypto(), key, salt
 
     def run(self, sealing: bool, nonce: bytes, extra: bytes, data: bytes, tag: bytes) -> bytes:
         """Seals data, tag behind it, or opens it and checks the tag."""
-        library, pointer = self.library, ctypes.c_void_p
+        library, pointer = self.libcrypto, ctypes.c_void_p
         context = pointer(library.EVP_CIPHER_CTX_new())
         out = ctypes.create_string_buffer(len(data) + TAG)
         done = ctypes.c_int()
