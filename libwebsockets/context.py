@@ -443,6 +443,8 @@ class libwebsocket_context:
 
     def _conclude(self, wsi: libwebsocket, outcome: int) -> None:
         """Closes a session whose callback did not say to go on."""
+        if self._foreign:
+            return  # a forked copy, which may have destroyed its context too
         if outcome == REFUSED:
             code = LWS_CLOSE_STATUS_NORMAL
         elif outcome == RAISED:
@@ -505,7 +507,7 @@ class libwebsocket_context:
 
     def _peer(self, slot: int) -> str:
         """The peer of a slot as "IP:PORT", "-" if there is none."""
-        if slot == NO_SLOT or lib.lws_peer(self._c, slot, self._peer_text) < 0:
+        if slot == NO_SLOT or self._c is None or lib.lws_peer(self._c, slot, self._peer_text) < 0:
             return "-"
         peer: str = ffi.string(self._peer_text).decode()
         return peer

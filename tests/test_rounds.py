@@ -106,6 +106,40 @@ def test_forked_copy_of_the_callback_serves_nothing() -> None:
         assert other.response().status == 404
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_forked_copy_may_destroy_its_context_and_refuse_or_raise(
+    raises: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing of the session is the copy's to close; the log says no more than what was raised."""
+    reader, writer = os.pipe()
+    copies: list[int] = []
+
+    def receive(wsi: Any, user: Any, in_: Any, length: int) -> int:
+        copies.append(os.fork())
+        if copies[0] == 0:
+            libwebsocket_context_destroy(context)
+            if raises:
+                raise KeyError("the copy's")
+            return 1
+        return libwebsocket_write(wsi, in_, length, LWS_WRITE_TEXT)
+
+    with context_of(when(LWS_CALLBACK_RECEIVE, receive)) as context, Served(context) as client:
+        client.open("/")
+        client.send(text("fork"))
+        try:
+            libwebsocket_service(context, 5000)
+        finally:
+            if copies and copies[0] == 0:
+                words = [record.getMessage().split()[0] for record in caplog.records]
+                os.write(writer, repr(words).encode())
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            assert stream.read() == repr(["callback-error"] if raises else [])
+        assert os.waitpid(copies[0], 0)[1] == 0
+        assert client.message() == b"fork"
+
+
 def test_destroyed_by_another_thread() -> None:
     """It is the owner's to end, who is told of the sessions, and who may be waiting just then."""
     before = descriptors()
