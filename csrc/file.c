@@ -1,5 +1,4 @@
-/* Files as replies, up to the descriptor: opened below a folder, looked at, the best form chosen.
- */
+/* Files as replies, up to the descriptor: opened below a folder, looked at, their form chosen. */
 #define _FILE_OFFSET_BITS 64
 #include "libwebsockets.h"
 

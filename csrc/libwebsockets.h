@@ -463,8 +463,7 @@ struct lws_address {
  */
 ptrdiff_t lws_proxy_decode(const uint8_t *data, size_t len, struct lws_address *source);
 
-/* ---- Files -------------------------------------------------------------------------------------
- */
+/* ---- Files -------------------------------------------------------------------------------- */
 
 /*
  * What these functions need of the kernel are descriptors; they hold no other state, and may be
