@@ -1,4 +1,4 @@
-"""Builds the extension libwebsockets._core: what cdef.h declares, from the sources beside it."""
+"""Builds the extension libwebsockets._core: what cdef.h declares, from the sources in codec/ and service/."""
 
 import os
 from pathlib import Path
@@ -6,32 +6,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-SOURCES = [
-    # the codec
-    "fault",
-    "digest",
-    "mask",
-    "utf8",
-    "frame",
-    "http",
-    "handshake",
-    "proxy",
-    "file",
-    # the service
-    "api",
-    "buffer",
-    "connection",
-    "frames",
-    "listener",
-    "opening",
-    "output",
-    "peer",
-    "queue",
-    "receive",
-    "secure",
-    "service",
-    "timer",
-]
+SOURCES = sorted([*(HERE / "codec").glob("*.c"), *(HERE / "service").glob("*.c")])
 
 # The interpreter's own flags hold -fwrapv, which would hide signed overflow from the sanitizers.
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE=1", "-O3", "-fvisibility=hidden", "-fno-wrapv"]
@@ -49,8 +24,8 @@ sanitize = SANITIZE if os.environ.get("LWS_SANITIZE") else []
 coverage = ["--coverage", "-O0"] if os.environ.get("LWS_COVERAGE") else []
 ffibuilder.set_source(
     "libwebsockets._core",
-    '#include "libwebsockets.h"',
-    sources=[relative(HERE / f"{name}.c") for name in SOURCES],
+    '#include "service/service.h"',
+    sources=[relative(path) for path in SOURCES],
     include_dirs=[relative(HERE)],
     extra_compile_args=FLAGS + sanitize + coverage,
     extra_link_args=sanitize[:1] + coverage[:1],

@@ -10,8 +10,8 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parent
-SOURCES = [HERE / f"{name}.c" for name in ("load", "traffic", "wire", "limit", "codec")]
-CODEC = [CORE / f"{name}.c" for name in ("digest", "mask", "utf8", "frame", "http", "handshake")]
+SOURCES = sorted(HERE.glob("*.c"))
+CODEC = sorted((CORE / "codec").glob("*.c"))
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE=1", "-O3", "-fvisibility=hidden", "-fno-wrapv"]
 
 

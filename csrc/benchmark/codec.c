@@ -1,7 +1,7 @@
 /* Loops over the codec, timed here so that no call from Python is in the figure. */
 #include "benchmark.h"
 
-#include "libwebsockets.h"
+#include "codec/codec.h"
 
 #include <string.h>
 #include <time.h>

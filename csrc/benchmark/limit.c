@@ -4,7 +4,7 @@
  */
 #include "benchmark.h"
 
-#include "libwebsockets.h"
+#include "codec/codec.h"
 
 #include <errno.h>
 #include <netinet/in.h>

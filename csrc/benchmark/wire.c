@@ -1,7 +1,7 @@
 /* Requests, frames and what must come back. */
 #include "wire.h"
 
-#include "libwebsockets.h"
+#include "codec/codec.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef HEADS_H
 #define HEADS_H
 
-#include "libwebsockets.h"
+#include "service/service.h"
 
 #define HEAD_ROOM 40000
 

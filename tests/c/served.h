@@ -4,7 +4,7 @@
 
 #include "check.h"
 #include "fake_kernel.h"
-#include "libwebsockets.h"
+#include "service/service.h"
 
 #include <string.h>
 

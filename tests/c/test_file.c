@@ -1,6 +1,6 @@
 /* Files below a folder, on a real file system: what leads out of it, kinds, forms, old kernels. */
 #include "check.h"
-#include "libwebsockets.h"
+#include "service/service.h"
 
 #include <errno.h>
 #include <fcntl.h>

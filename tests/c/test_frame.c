@@ -1,5 +1,5 @@
 #include "check.h"
-#include "libwebsockets.h"
+#include "service/service.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The PROXY protocol: every form, every cut, and what is none. */
 #include "check.h"
-#include "libwebsockets.h"
+#include "service/service.h"
 
 #include <string.h>
 #include <sys/socket.h>

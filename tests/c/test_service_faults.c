@@ -1,7 +1,7 @@
 /* When calls fail: no crash, no leak, nothing stuck, and the others do not notice. */
 #include "served.h"
 
-#include "private-libwebsockets.h"
+#include "service/private.h"
 
 #include <errno.h>
 #include <stdio.h>

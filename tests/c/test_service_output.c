@@ -1,7 +1,7 @@
 /* The way out: gathered, queued, in pieces, by reference; flow control; who may use a context. */
 #include "served.h"
 
-#include "private-libwebsockets.h"
+#include "service/private.h"
 
 #include <errno.h>
 #include <pthread.h>

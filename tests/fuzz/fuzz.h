@@ -2,7 +2,7 @@
 #ifndef FUZZ_H
 #define FUZZ_H
 
-#include "libwebsockets.h"
+#include "service/service.h"
 
 #include <stdbool.h>
 #include <stddef.h>

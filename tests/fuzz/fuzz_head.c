@@ -4,7 +4,7 @@
  * at a second time by a reader of our own; what is made of it lies inside it, and its reply is one.
  */
 #include "fuzz.h"
-#include "private-libwebsockets.h"
+#include "service/private.h"
 
 #include <ctype.h>
 #include <strings.h>

@@ -1,7 +1,7 @@
 #include "link.h"
 #include "fuzz.h"
 
-#include "private-libwebsockets.h"
+#include "service/private.h"
 
 uint64_t link_hash(uint64_t hash, const void *bytes, size_t length) {
     for (size_t i = 0; i < length; i++)

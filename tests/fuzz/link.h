@@ -5,7 +5,7 @@
 #ifndef LINK_H
 #define LINK_H
 
-#include "libwebsockets.h"
+#include "service/service.h"
 #include "fake_kernel.h"
 
 #include <stdbool.h>

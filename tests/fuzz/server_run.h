@@ -4,7 +4,7 @@
 
 #include "server.h"
 
-#include "private-libwebsockets.h"
+#include "service/private.h"
 
 #define POLICIES 16
 

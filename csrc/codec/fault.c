@@ -1,5 +1,5 @@
 /* Faults: the word each is logged under, and what answers it. */
-#include "libwebsockets.h"
+#include "codec.h"
 
 struct fault {
     const char *event;

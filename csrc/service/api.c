@@ -1,5 +1,5 @@
 /* What the application asks of one connection, named by its slot. */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <stdlib.h>
 #include <string.h>

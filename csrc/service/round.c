@@ -1,5 +1,5 @@
 /* The context, and the round: send, wait, accept, receive, deadlines. */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <errno.h>
 #include <stdlib.h>

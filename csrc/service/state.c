@@ -2,7 +2,7 @@
  * Connections: slots, ends and changes of state. Closing never frees: a dead connection keeps its
  * slot until the round after the one in which its end was reported.
  */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <errno.h>
 #include <stdlib.h>

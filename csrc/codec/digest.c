@@ -1,5 +1,5 @@
 /* MD5, SHA-1 and base64: what the handshakes are made of. None of it keeps a secret. */
-#include "libwebsockets.h"
+#include "codec.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Memory for what does not fit the arena: messages of their own, and the remains of a cut read. */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 #include "check.h"
-#include "private-libwebsockets.h"
+#include "service/private.h"
 
 #include <stdlib.h>
 #include <string.h>

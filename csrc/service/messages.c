@@ -3,7 +3,7 @@
  * unmasked, validated and handed over where it lies. One that is cut or fragmented is put together
  * in a buffer of its own.
  */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <string.h>
 

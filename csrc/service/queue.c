@@ -4,7 +4,7 @@
  * What the kernel does not take waits in a queue of segments; order: gathered bytes first, then the
  * queue.
  */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <errno.h>
 #include <stdlib.h>

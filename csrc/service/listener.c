@@ -1,5 +1,5 @@
 /* Descriptors that are no connections: listeners, from which connections come, and watched ones. */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <errno.h>
 #include <netinet/in.h>

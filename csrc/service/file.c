@@ -1,6 +1,6 @@
 /* Files as replies, up to the descriptor: opened below a folder, looked at, their form chosen. */
 #define _FILE_OFFSET_BITS 64
-#include "libwebsockets.h"
+#include "service/service.h"
 
 #include <errno.h>
 #include <fcntl.h>

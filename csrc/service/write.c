@@ -1,5 +1,5 @@
 /* What the application writes, and the control frames: encoded in place, handed to the queue. */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <errno.h>
 #include <stdlib.h>

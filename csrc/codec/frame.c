@@ -1,5 +1,5 @@
 /* Frames: headers in and out, the old lengths, and the payload of a Close. */
-#include "libwebsockets.h"
+#include "codec.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * Who is at the other end: addresses, how many connections each has, and which of them are proxies
  * whose word counts for another address.
  */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

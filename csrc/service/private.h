@@ -1,8 +1,8 @@
 /* What the files of the service share: its structures, and functions grouped by their file. */
-#ifndef PRIVATE_LIBWEBSOCKETS_H
-#define PRIVATE_LIBWEBSOCKETS_H
+#ifndef LWS_PRIVATE_H
+#define LWS_PRIVATE_H
 
-#include "libwebsockets.h"
+#include "service/service.h"
 
 #include <pthread.h>
 #include <sys/epoll.h>

@@ -2,7 +2,7 @@
  * Deadlines. All deadlines of a list last equally long, so that each list is in order by itself:
  * setting and clearing one is O(1), and only the front of a list is ever looked at.
  */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 static unsigned kind_of(enum lws_deadline_list list) {
     return list == LWS_DEADLINE_SEND;

@@ -1,7 +1,7 @@
-/* Private to http.c: what bytes a request head is made of, and the search for the next that
+/* Private to head.c: what bytes a request head is made of, and the search for the next that
  * matters. */
-#ifndef LWS_HTTP_BYTES_H
-#define LWS_HTTP_BYTES_H
+#ifndef LWS_HEAD_BYTES_H
+#define LWS_HEAD_BYTES_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -6,7 +6,7 @@
  * application has encrypted it. Records that the kernel does not take wait at the front of the
  * queue.
  */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* The opening handshake of all versions, and refusals. */
-#include "libwebsockets.h"
+#include "codec.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* One connection's share of a round: receive, and decode into events. */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Unmasking: XOR with four bytes that repeat, at the speed of memory. */
-#include "libwebsockets.h"
+#include "codec.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* The request head: its end, its parts, and whether it may be served (RFC 9110, RFC 9112). */
-#include "libwebsockets.h"
-#include "http-bytes.h"
+#include "codec.h"
+#include "head_bytes.h"
 
 #include <arpa/inet.h>
 #include <string.h>

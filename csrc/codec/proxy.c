@@ -2,7 +2,7 @@
  * The PROXY protocol, versions 1 and 2: what a proxy says, ahead of all else, of the client that it
  * speaks for. Written from "The PROXY protocol", HAProxy Technologies, sections 2.1 and 2.2.
  */
-#include "libwebsockets.h"
+#include "codec.h"
 
 #include <arpa/inet.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* UTF-8 validation that can stop and go on at any byte. */
-#include "libwebsockets.h"
+#include "codec.h"
 
 #include <string.h>
 

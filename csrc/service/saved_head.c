@@ -3,7 +3,7 @@
  * the same from client to client, so what is common stands there as one byte: a control character,
  * as no head that was accepted has one but HTAB, CR and LF.
  */
-#include "private-libwebsockets.h"
+#include "private.h"
 
 #include <stdlib.h>
 #include <string.h>
