@@ -20,7 +20,16 @@ class abi3_wheel(bdist_wheel):
 
 
 setup(
-    packages=["libwebsockets", "libwebsockets.benchmark", "libwebsockets.testserver"],
+    packages=[
+        "libwebsockets",
+        "libwebsockets.deflate",
+        "libwebsockets.http",
+        "libwebsockets.listening",
+        "libwebsockets.process",
+        "libwebsockets.tls",
+        "libwebsockets.benchmark",
+        "libwebsockets.testserver",
+    ],
     package_dir={"libwebsockets.testserver": "test-server"},
     package_data={
         "libwebsockets": ["py.typed", "*.pyi"],

@@ -1,4 +1,4 @@
-"""Builds the extension libwebsockets._core: what cdef.h declares, from the sources in codec/ and service/."""
+"""Builds the extension libwebsockets._core from the sources in codec/ and service/."""
 
 import os
 from pathlib import Path

@@ -34,12 +34,16 @@ from .constants import (
     libwebsocket_write_protocol,
 )
 from .context import libwebsocket_context
-from .files import libwebsockets_serve_http_file
 from .flow import (
     libwebsocket_callback_on_writable,
     libwebsocket_get_latency,
     libwebsocket_get_queued,
     libwebsocket_rx_flow_control,
+)
+from .fragments import (
+    libwebsocket_frame_is_binary,
+    libwebsocket_is_final_fragment,
+    libwebsocket_is_first_fragment,
 )
 from .headers import (
     libwebsocket_get_header,
@@ -47,14 +51,10 @@ from .headers import (
     libwebsocket_get_method,
     libwebsocket_get_peer_address,
 )
-from .pieces import (
-    libwebsocket_frame_is_binary,
-    libwebsocket_is_final_fragment,
-    libwebsocket_is_first_fragment,
-)
-from .reply import libwebsockets_return_http_status, libwebsockets_write_http_head
-from .root import libwebsockets_serve_http_root
-from .server import libwebsocket_create_server, libwebsocket_server
+from .http.files import libwebsockets_serve_http_file
+from .http.folder import libwebsockets_serve_http_root
+from .http.reply import libwebsockets_return_http_status, libwebsockets_write_http_head
+from .process.handle import libwebsocket_create_server, libwebsocket_server
 from .service import (
     libwebsocket_context_destroy,
     libwebsocket_create_context,

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import certificates, log, privileges
-from .certificates import Credentials
+from . import log
 from .constants import libwebsocket_callback_reasons
 from .options import Options, Settings, settings_from_options
+from .process import privileges
+from .tls import certificates
+from .tls.certificates import Credentials
 from .wsi import libwebsocket
 
 __all__ = ["Arguments", "Callback", "check_arguments"]

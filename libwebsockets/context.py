@@ -12,10 +12,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import deflate, lifecycle, log
+from . import lifecycle, log
 from ._core import ffi, lib
-from .access import access_log
-from .answer import GO_ON, INTERRUPTED, RAISED, REFUSED, answer_forwarded, answer_request
 from .arena import Arena
 from .arguments import Arguments, Callback
 from .constants import (
@@ -31,10 +29,13 @@ from .constants import (
     libwebsocket_callback_reasons,
 )
 from .core import create_core
-from .listener import Listener, SocketFile
-from .request import Reply
+from .deflate import messages as deflate
+from .http.access_log import access_log
+from .http.answer import GO_ON, INTERRUPTED, RAISED, REFUSED, answer_forwarded, answer_request
+from .http.request import Reply
+from .listening.listener import Listener, SocketFile
 from .timers import Timers, run_timers
-from .tls import SecureConnections
+from .tls.records import SecureConnections
 from .waking import Waker, awoken
 from .wsi import NO_SLOT, libwebsocket, make_inert, own_handle
 

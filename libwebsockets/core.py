@@ -7,7 +7,7 @@ from typing import Any
 
 from ._core import ffi, lib
 from .arena import Arena
-from .networks import trust
+from .listening.proxies import trust
 from .options import Settings
 
 __all__ = ["create_core"]

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from . import negotiation
-from .deflate import load_engine
-from .endpoint import Endpoint, endpoint_of_host, endpoints_of_listen
-from .networks import Network, proxy_networks
+from .deflate.messages import load_engine
+from .http import allowed as negotiation
+from .listening.endpoint import Endpoint, endpoint_of_host, endpoints_of_listen
+from .listening.proxies import Network, proxy_networks
 
 __all__ = ["DEFAULTS", "LIMITS", "Limit", "Options", "Settings", "settings_from_options"]
 

@@ -7,11 +7,13 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from . import lifecycle, listener, log, privileges
+from . import lifecycle, log
 from .arguments import Arguments, Callback, check_arguments
 from .context import libwebsocket_context
-from .listener import Listener
+from .listening import listener
+from .listening.listener import Listener
 from .options import Options
+from .process import privileges
 from .wsi import CAUSES
 
 if TYPE_CHECKING:

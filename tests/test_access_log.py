@@ -116,7 +116,7 @@ def test_a_line_for_each_session(serve: Any, tmp_path: Path) -> None:
 
 def test_no_line_of_a_session_whose_request_was_interrupted(caplog: Any) -> None:
     """An interrupt between the 101 and the start of its line: there is none to end."""
-    from libwebsockets.access import AccessLog
+    from libwebsockets.http.access_log import AccessLog
 
     with caplog.at_level(logging.INFO, "libwebsockets.access"):
         AccessLog(None, str).end(7, 1000)
@@ -134,7 +134,7 @@ def test_off_by_default(serve: Any) -> None:
 def test_a_level_of_ones_own_stays() -> None:
     import importlib
 
-    from libwebsockets import access
+    from libwebsockets.http import access_log as access
 
     before = access.logger.level
     assert not access.logger.isEnabledFor(logging.INFO)

@@ -24,14 +24,14 @@ from libwebsockets import (
     libwebsockets_serve_http_root,
 )
 from libwebsockets._core import lib
-from libwebsockets.conditions import (
+from libwebsockets.http.conditions import (
     UNSATISFIABLE,
     accepted_codings,
     etag_listed,
     parse_date,
     parse_range,
 )
-from libwebsockets.root import path_of
+from libwebsockets.http.folder import path_of
 
 FILING = f"{Path(__file__).parent / 'support' / 'filing.py'}:files"
 

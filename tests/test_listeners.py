@@ -21,11 +21,11 @@ from support import script
 from support.raw import Client, get, upgrade, upgrade76, wait_until
 
 import libwebsockets as lws
-from libwebsockets.endpoint import endpoint_of_host, endpoints_of_listen
-from libwebsockets.forwarded import Client as Told
-from libwebsockets.forwarded import client_of
-from libwebsockets.networks import proxy_networks
-from libwebsockets.request import Refusal
+from libwebsockets.http.forwarded import Client as Told
+from libwebsockets.http.forwarded import client_of
+from libwebsockets.http.request import Refusal
+from libwebsockets.listening.endpoint import endpoint_of_host, endpoints_of_listen
+from libwebsockets.listening.proxies import proxy_networks
 
 ASKING = f"{Path(__file__).parent / 'support' / 'asking.py'}:asking"
 OK = b"HTTP/1.1 200 OK\r\n"

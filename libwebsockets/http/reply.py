@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterable, Mapping
 from email.utils import formatdate
 
-from ._core import ffi, lib
-from .constants import LWS_WRITE_HTTP
-from .request import Reply, Request
-from .wsi import (
+from .._core import ffi, lib
+from ..constants import LWS_WRITE_HTTP
+from ..wsi import (
     ERROR_CLOSED,
     ERROR_STATE,
     NO_SLOT,
@@ -21,6 +20,7 @@ from .wsi import (
     libwebsocket,
     refuse,
 )
+from .request import Reply, Request
 
 __all__ = [
     "HeaderFields",

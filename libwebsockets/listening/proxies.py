@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ._core import lib
+from .._core import lib
 
 __all__ = ["Address", "Network", "mapped_address", "proxy_networks", "trust"]
 

@@ -13,8 +13,8 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from ._core import ffi, lib
-from .networks import Address, Network, mapped_address
+from .._core import ffi, lib
+from ..listening.proxies import Address, Network, mapped_address
 from .request import Refusal, Request
 
 __all__ = ["Client", "client_of", "set_peer"]

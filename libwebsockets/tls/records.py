@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import log
-from ._core import ffi, lib
-from .arena import Arena
+from .. import log
+from .._core import ffi, lib
+from ..arena import Arena
 from .certificates import Credentials, reason_of
 
 __all__ = ["SecureConnections"]

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from . import log
+from .. import log
 
 __all__ = ["CertificateError", "Credentials", "choose"]
 

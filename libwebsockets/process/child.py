@@ -14,11 +14,12 @@ import traceback
 from types import FrameType
 from typing import NoReturn
 
-from . import lifecycle, log, privileges, service
-from ._core import lib
-from .arguments import Arguments
-from .context import libwebsocket_context
-from .listener import Listener
+from .. import lifecycle, log, service
+from .._core import lib
+from ..arguments import Arguments
+from ..context import libwebsocket_context
+from ..listening.listener import Listener
+from . import privileges
 
 __all__ = ["READY", "run"]
 

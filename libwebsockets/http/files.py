@@ -14,8 +14,10 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, NamedTuple, TypeVar
 
-from . import conditions, log
-from ._core import ffi, lib
+from .. import log
+from .._core import ffi, lib
+from ..wsi import _check_wsi, libwebsocket, refuse
+from . import conditions
 from .reply import (
     HeaderFields,
     check_content_type,
@@ -27,7 +29,6 @@ from .reply import (
     open_reply,
 )
 from .request import Reply, Request
-from .wsi import _check_wsi, libwebsocket, refuse
 
 __all__ = [
     "IS_FOLDER",

@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from . import deflate, log
-from ._core import ffi, lib
-from .constants import (
+from .. import log
+from .._core import ffi, lib
+from ..constants import (
     LWS_CALLBACK_ESTABLISHED,
     LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION,
     LWS_CALLBACK_HTTP,
     LWS_CLOSE_STATUS_NORMAL,
 )
+from ..deflate import messages as deflate
+from ..wsi import CAUSES, libwebsocket
 from .forwarded import client_of, set_peer
 from .request import Refusal, Reply, Request, check_request, log_refusal
-from .wsi import CAUSES, libwebsocket
 
 if TYPE_CHECKING:
-    from .context import libwebsocket_context
+    from ..context import libwebsocket_context
 
 __all__ = ["GO_ON", "INTERRUPTED", "RAISED", "REFUSED", "answer_forwarded", "answer_request"]
 

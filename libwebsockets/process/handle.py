@@ -13,10 +13,12 @@ import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from . import listener, log, process
-from .arguments import Arguments, Callback, check_arguments
-from .listener import Listener, SocketFile
-from .options import Options
+from .. import log
+from ..arguments import Arguments, Callback, check_arguments
+from ..listening import listener
+from ..listening.listener import Listener, SocketFile
+from ..options import Options
+from . import child as process
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import log
+from .. import log
 from .endpoint import Endpoint
 
 __all__ = [

@@ -9,11 +9,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from . import log, negotiation
-from ._core import ffi, lib
-from .buffers import Payload
-from .options import Settings
-from .wsi import libwebsocket
+from .. import log
+from .._core import ffi, lib
+from ..buffers import Payload
+from ..options import Settings
+from ..wsi import libwebsocket
+from . import allowed as negotiation
 
 __all__ = ["Refusal", "Reply", "Request", "check_request"]
 

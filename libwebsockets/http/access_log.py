@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._core import lib
-from .log import escape
+from .._core import lib
+from ..log import escape
 from .request import Reply, Request
 
 __all__ = ["AccessLog", "Entry", "access_log"]

@@ -9,7 +9,8 @@ import os
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from . import log
+from .. import log
+from ..wsi import _check_wsi, libwebsocket
 from .files import (
     IS_FOLDER,
     NAME_KEPT,
@@ -22,7 +23,6 @@ from .files import (
 )
 from .reply import HeaderFields, open_reply, send_head
 from .request import Reply
-from .wsi import _check_wsi, libwebsocket
 
 __all__ = ["libwebsockets_serve_http_root", "path_of"]
 

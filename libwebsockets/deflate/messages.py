@@ -14,21 +14,21 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from . import log
-from ._core import ffi, lib
-from .buffers import Payload
-from .constants import (
+from .. import log
+from .._core import ffi, lib
+from ..buffers import Payload
+from ..constants import (
     LWS_CALLBACK_RECEIVE,
     LWS_SEND_BUFFER_POST_PADDING,
     LWS_SEND_BUFFER_PRE_PADDING,
 )
-from .extensions import Agreement, negotiate
+from .negotiation import Agreement, negotiate
 
 if TYPE_CHECKING:
-    from .context import libwebsocket_context
-    from .options import Settings
-    from .request import Request
-    from .wsi import libwebsocket
+    from ..context import libwebsocket_context
+    from ..http.request import Request
+    from ..options import Settings
+    from ..wsi import libwebsocket
 
 __all__ = ["Deflation", "agree", "load_engine", "receive"]
 
