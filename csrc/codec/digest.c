@@ -31,16 +31,20 @@ static void hash(compress_fn *compress, uint32_t *state, const uint8_t *data, si
     size_t rest = len % BLOCK;
     size_t tail_len = rest < BLOCK - 8 ? BLOCK : 2 * BLOCK;
 
-    for (size_t done = 0; done < len - rest; done += BLOCK)
+    for (size_t done = 0; done < len - rest; done += BLOCK) {
         compress(state, data + done);
-    if (rest)
+    }
+    if (rest) {
         memcpy(tail, data + (len - rest), rest);
+    }
     tail[rest] = 0x80;
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < 8; i++) {
         tail[tail_len - 8 + i] = (uint8_t)(bits >> (big_endian ? 56 - 8 * i : 8 * i));
+    }
     compress(state, tail);
-    if (tail_len > BLOCK)
+    if (tail_len > BLOCK) {
         compress(state, tail + BLOCK);
+    }
 }
 
 /* floor(2^32 * |sin(i + 1)|), RFC 1321, section 3.4. */
@@ -99,30 +103,34 @@ void lws_md5(const uint8_t *data, size_t len, uint8_t digest[16]) {
     uint32_t state[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
 
     hash(md5_block, state, data, len, false);
-    for (unsigned i = 0; i < 16; i++)
+    for (unsigned i = 0; i < 16; i++) {
         digest[i] = (uint8_t)(state[i / 4] >> (8 * (i % 4)));
+    }
 }
 
 static void sha1_block(uint32_t *state, const uint8_t *block) {
     uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4];
     uint32_t words[80];
 
-    for (unsigned i = 0; i < 16; i++)
+    for (unsigned i = 0; i < 16; i++) {
         words[i] = load_big(block + 4 * i);
-    for (unsigned i = 16; i < 80; i++)
+    }
+    for (unsigned i = 16; i < 80; i++) {
         words[i] = rotate_left(words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16], 1);
+    }
 
     for (unsigned i = 0; i < 80; i++) {
         uint32_t next = rotate_left(a, 5) + e + words[i];
 
-        if (i < 20)
+        if (i < 20) {
             next += ((b & c) | (~b & d)) + 0x5a827999;
-        else if (i < 40)
+        } else if (i < 40) {
             next += (b ^ c ^ d) + 0x6ed9eba1;
-        else if (i < 60)
+        } else if (i < 60) {
             next += ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdc;
-        else
+        } else {
             next += (b ^ c ^ d) + 0xca62c1d6;
+        }
         e = d;
         d = c;
         c = rotate_left(b, 30);
@@ -140,8 +148,9 @@ void lws_sha1(const uint8_t *data, size_t len, uint8_t digest[20]) {
     uint32_t state[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
 
     hash(sha1_block, state, data, len, true);
-    for (unsigned i = 0; i < 20; i++)
+    for (unsigned i = 0; i < 20; i++) {
         digest[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
+    }
 }
 
 size_t lws_base64_encode(const uint8_t *data, size_t len, char *out, size_t room) {
@@ -149,17 +158,20 @@ size_t lws_base64_encode(const uint8_t *data, size_t len, char *out, size_t room
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     size_t groups = len / 3 + (len % 3 != 0);
 
-    if (groups > room / 4)
+    if (groups > room / 4) {
         return 0;
+    }
     for (size_t i = 0; i < groups; i++, out += 4) {
         size_t left = len - 3 * i;
         const uint8_t *from = data + 3 * i;
         uint32_t bits = (uint32_t)from[0] << 16;
 
-        if (left > 1)
+        if (left > 1) {
             bits |= (uint32_t)from[1] << 8;
-        if (left > 2)
+        }
+        if (left > 2) {
             bits |= from[2];
+        }
         out[0] = alphabet[bits >> 18];
         out[1] = alphabet[bits >> 12 & 63];
         out[2] = left > 1 ? alphabet[bits >> 6 & 63] : '=';
@@ -170,27 +182,34 @@ size_t lws_base64_encode(const uint8_t *data, size_t len, char *out, size_t room
 
 /* The six bits of a character, or 64 for one outside the alphabet. */
 static uint32_t base64_value(char character) {
-    if (character >= 'A' && character <= 'Z')
+    if (character >= 'A' && character <= 'Z') {
         return (uint32_t)(character - 'A');
-    if (character >= 'a' && character <= 'z')
+    }
+    if (character >= 'a' && character <= 'z') {
         return (uint32_t)(character - 'a') + 26;
-    if (character >= '0' && character <= '9')
+    }
+    if (character >= '0' && character <= '9') {
         return (uint32_t)(character - '0') + 52;
+    }
     return character == '+' ? 62 : character == '/' ? 63 : 64;
 }
 
 ptrdiff_t lws_base64_decode(const char *text, size_t len, uint8_t *out, size_t room) {
     size_t padding = 0, size;
 
-    if (len % 4 != 0)
+    if (len % 4 != 0) {
         return -1;
-    if (len == 0)
+    }
+    if (len == 0) {
         return 0;
-    if (text[len - 1] == '=')
+    }
+    if (text[len - 1] == '=') {
         padding = text[len - 2] == '=' ? 2 : 1;
+    }
     size = len / 4 * 3 - padding;
-    if (size > room || size > PTRDIFF_MAX)
+    if (size > room || size > PTRDIFF_MAX) {
         return -1;
+    }
 
     for (size_t i = 0, written = 0; i < len; i += 4) {
         uint32_t bits = 0;
@@ -199,15 +218,18 @@ ptrdiff_t lws_base64_decode(const char *text, size_t len, uint8_t *out, size_t r
         for (size_t j = 0; j < 4; j++) {
             uint32_t value = j < present ? base64_value(text[i + j]) : 0;
 
-            if (value > 63)
+            if (value > 63) {
                 return -1;
+            }
             bits = bits << 6 | value;
         }
         /* Bits that no byte takes must be zero, else one key would have many spellings. */
-        if ((present == 3 && (bits & 0xff)) || (present == 2 && (bits & 0xffff)))
+        if ((present == 3 && (bits & 0xff)) || (present == 2 && (bits & 0xffff))) {
             return -1;
-        for (size_t j = 0; j + 1 < present; j++)
+        }
+        for (size_t j = 0; j + 1 < present; j++) {
             out[written++] = (uint8_t)(bits >> (16 - 8 * j));
+        }
     }
     return (ptrdiff_t)size;
 }

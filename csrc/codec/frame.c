@@ -13,8 +13,9 @@
 static uint64_t load_big(const uint8_t *from, size_t size) {
     uint64_t value = 0;
 
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
         value = value << 8 | from[i];
+    }
     return value;
 }
 
@@ -23,8 +24,9 @@ static uint64_t load_big(const uint8_t *from, size_t size) {
  * in the first byte, a length that 16 bits could have said in the sixth.
  */
 static bool length64_wrong(const uint8_t *from, size_t have) {
-    if (have > 0 && (from[0] & 0x80))
+    if (have > 0 && (from[0] & 0x80)) {
         return true;
+    }
     return have >= 6 && load_big(from, 6) == 0;
 }
 
@@ -34,45 +36,56 @@ int lws_frame_decode(const uint8_t *data, size_t len, unsigned allowed_rsv,
     size_t header = 6;
     uint64_t length;
 
-    if (len == 0)
+    if (len == 0) {
         return 0;
+    }
     first = data[0];
     opcode = first & 0x0f;
     rsv = first & 0x70;
-    if (rsv && ((rsv & ~allowed_rsv) || !(DATA_BEGINS >> opcode & 1)))
+    if (rsv && ((rsv & ~allowed_rsv) || !(DATA_BEGINS >> opcode & 1))) {
         return -LWS_FAULT_WS_RSV;
-    if (!(OPCODES >> opcode & 1))
+    }
+    if (!(OPCODES >> opcode & 1)) {
         return -LWS_FAULT_WS_OPCODE;
-    if (opcode >= LWS_OPCODE_CLOSE && !(first & LWS_FRAME_FIN))
+    }
+    if (opcode >= LWS_OPCODE_CLOSE && !(first & LWS_FRAME_FIN)) {
         return -LWS_FAULT_WS_CONTROL;
-    if (len == 1)
+    }
+    if (len == 1) {
         return 0;
+    }
 
     second = data[1];
     length = second & 0x7f;
-    if (opcode >= LWS_OPCODE_CLOSE && length > LWS_CONTROL_PAYLOAD_MAX)
+    if (opcode >= LWS_OPCODE_CLOSE && length > LWS_CONTROL_PAYLOAD_MAX) {
         return -LWS_FAULT_WS_CONTROL;
-    if (!(second & 0x80))
+    }
+    if (!(second & 0x80)) {
         return -LWS_FAULT_WS_UNMASKED;
+    }
 
     if (length == LENGTH_16) {
         header = 8;
         if (len >= 4) {
             length = load_big(data + 2, 2);
-            if (length < LENGTH_16)
+            if (length < LENGTH_16) {
                 return -LWS_FAULT_WS_LENGTH;
+            }
         }
     } else if (length == LENGTH_64) {
         size_t have = len - 2 < 8 ? len - 2 : 8;
 
         header = LWS_FRAME_HEADER_MAX;
-        if (length64_wrong(data + 2, have))
+        if (length64_wrong(data + 2, have)) {
             return -LWS_FAULT_WS_LENGTH;
-        if (have == 8)
+        }
+        if (have == 8) {
             length = load_big(data + 2, 8);
+        }
     }
-    if (len < header)
+    if (len < header) {
         return 0;
+    }
 
     frame->length = length;
     memcpy(frame->mask, data + header - 4, sizeof frame->mask);
@@ -97,8 +110,9 @@ static void header_write(uint8_t *out, size_t size, uint64_t length, unsigned fi
         out[3] = (uint8_t)length;
     } else {
         out[1] = LENGTH_64;
-        for (unsigned i = 0; i < 8; i++)
+        for (unsigned i = 0; i < 8; i++) {
             out[2 + i] = (uint8_t)(length >> (56 - 8 * i));
+        }
     }
 }
 
@@ -120,8 +134,9 @@ int lws_frame76_length(const uint8_t *data, size_t len, uint64_t *length) {
     uint64_t value = 0;
 
     for (int i = 0; i < 5; i++) {
-        if ((size_t)i == len)
+        if ((size_t)i == len) {
             return 0;
+        }
         value = value << 7 | (data[i] & 0x7fu);
         if (!(data[i] & 0x80)) {
             *length = value;
@@ -143,32 +158,39 @@ int lws_close_decode(const uint8_t *payload, size_t len, struct lws_close *close
         *close = (struct lws_close){.code = 1005};
         return 0;
     }
-    if (len == 1 || len > LWS_CONTROL_PAYLOAD_MAX)
+    if (len == 1 || len > LWS_CONTROL_PAYLOAD_MAX) {
         return -LWS_FAULT_WS_CLOSE_CODE;
+    }
     code = (unsigned)payload[0] << 8 | payload[1];
-    if (!lws_close_code_valid(code))
+    if (!lws_close_code_valid(code)) {
         return -LWS_FAULT_WS_CLOSE_CODE;
-    if (lws_utf8(LWS_UTF8_COMPLETE, payload + 2, len - 2) != LWS_UTF8_COMPLETE)
+    }
+    if (lws_utf8(LWS_UTF8_COMPLETE, payload + 2, len - 2) != LWS_UTF8_COMPLETE) {
         return -LWS_FAULT_WS_UTF8;
+    }
     *close = (struct lws_close){
         .code = (uint16_t)code, .reason_offset = 2, .reason_length = (uint8_t)(len - 2)};
     return 0;
 }
 
 int lws_close_encode(uint8_t *out, unsigned code, const uint8_t *reason, size_t length) {
-    if (!lws_close_code_valid(code))
+    if (!lws_close_code_valid(code)) {
         return -LWS_FAULT_WS_CLOSE_CODE;
-    if (length && lws_utf8(LWS_UTF8_COMPLETE, reason, length) != LWS_UTF8_COMPLETE)
+    }
+    if (length && lws_utf8(LWS_UTF8_COMPLETE, reason, length) != LWS_UTF8_COMPLETE) {
         return -LWS_FAULT_WS_UTF8;
+    }
     if (length > LWS_CONTROL_PAYLOAD_MAX - 2) {
         length = LWS_CONTROL_PAYLOAD_MAX - 2;
         /* A continuation byte behind the cut means that the cut is inside a code point. */
-        while (length > 0 && (reason[length] & 0xc0) == 0x80)
+        while (length > 0 && (reason[length] & 0xc0) == 0x80) {
             length--;
+        }
     }
     out[0] = (uint8_t)(code >> 8);
     out[1] = (uint8_t)code;
-    if (length)
+    if (length) {
         memcpy(out + 2, reason, length);
+    }
     return (int)(length + 2);
 }

@@ -12,14 +12,16 @@ int lws_key76_number(const uint8_t *key, size_t len, uint32_t *number) {
         if (key[i] == ' ') {
             spaces++;
         } else if (key[i] >= '0' && key[i] <= '9') {
-            if (digits > (UINT64_MAX - 9) / 10)
+            if (digits > (UINT64_MAX - 9) / 10) {
                 return -LWS_FAULT_WS76_BAD_KEY;
+            }
             digits = 10 * digits + (uint64_t)(key[i] - '0');
             any = true;
         }
     }
-    if (!any || spaces == 0 || digits % spaces != 0 || digits / spaces > UINT32_MAX)
+    if (!any || spaces == 0 || digits % spaces != 0 || digits / spaces > UINT32_MAX) {
         return -LWS_FAULT_WS76_BAD_KEY;
+    }
     *number = (uint32_t)(digits / spaces);
     return 0;
 }
@@ -29,10 +31,12 @@ int lws_key76_digest(const uint8_t *key1, size_t len1, const uint8_t *key2, size
     uint32_t numbers[2];
     uint8_t challenge[16];
 
-    if (lws_key76_number(key1, len1, &numbers[0]) || lws_key76_number(key2, len2, &numbers[1]))
+    if (lws_key76_number(key1, len1, &numbers[0]) || lws_key76_number(key2, len2, &numbers[1])) {
         return -LWS_FAULT_WS76_BAD_KEY;
-    for (unsigned i = 0; i < 8; i++)
+    }
+    for (unsigned i = 0; i < 8; i++) {
         challenge[i] = (uint8_t)(numbers[i / 4] >> (24 - 8 * (i % 4)));
+    }
     memcpy(challenge + 8, key3, 8);
     lws_md5(challenge, sizeof challenge, digest);
     return 0;
@@ -52,8 +56,9 @@ int lws_accept_key(const uint8_t *key, size_t len, char accept[LWS_ACCEPT_LENGTH
     uint8_t text[KEY_LENGTH + sizeof guid - 1];
     uint8_t digest[20];
 
-    if (!key_valid(key, len))
+    if (!key_valid(key, len)) {
         return -LWS_FAULT_WS_BAD_KEY;
+    }
     memcpy(text, key, KEY_LENGTH);
     memcpy(text + KEY_LENGTH, guid, sizeof guid - 1);
     lws_sha1(text, sizeof text, digest);
@@ -86,11 +91,13 @@ static int check_hixie76(const uint8_t *head, struct lws_request *request) {
 
     if (request->count[LWS_FIELD_WS_KEY1] != 1 || request->count[LWS_FIELD_WS_KEY2] != 1 ||
         lws_key76_number(head + key1.offset, key1.length, &number) ||
-        lws_key76_number(head + key2.offset, key2.length, &number))
+        lws_key76_number(head + key2.offset, key2.length, &number)) {
         return LWS_FAULT_WS76_BAD_KEY;
+    }
     /* Both are part of the reply. */
-    if (request->count[LWS_FIELD_HOST] == 0 || request->count[LWS_FIELD_ORIGIN] == 0)
+    if (request->count[LWS_FIELD_HOST] == 0 || request->count[LWS_FIELD_ORIGIN] == 0) {
         return LWS_FAULT_WS_BAD_UPGRADE;
+    }
     request->key3 = request->headers.offset + request->headers.length + 2;
     request->version = LWS_VERSION_HIXIE76;
     return 0;
@@ -103,11 +110,13 @@ static int check_hixie76(const uint8_t *head, struct lws_request *request) {
 static int version_number(const uint8_t *text, size_t length) {
     int value = 0;
 
-    if (length == 0 || length > 3 || (length > 1 && text[0] == '0'))
+    if (length == 0 || length > 3 || (length > 1 && text[0] == '0')) {
         return -1;
+    }
     for (size_t i = 0; i < length; i++) {
-        if (text[i] < '0' || text[i] > '9')
+        if (text[i] < '0' || text[i] > '9') {
             return -1;
+        }
         value = 10 * value + (text[i] - '0');
     }
     return value;
@@ -118,16 +127,20 @@ static int check_hybi(const uint8_t *head, int oldest, struct lws_request *reque
     struct lws_slice key = request->field[LWS_FIELD_WS_KEY];
     int number;
 
-    if (request->count[LWS_FIELD_WS_VERSION] == 0)
+    if (request->count[LWS_FIELD_WS_VERSION] == 0) {
         return LWS_FAULT_WS_VERSION;
+    }
     number = version_number(head + version.offset, version.length);
-    if (request->count[LWS_FIELD_WS_VERSION] > 1 || number < 0)
+    if (request->count[LWS_FIELD_WS_VERSION] > 1 || number < 0) {
         return LWS_FAULT_WS_VERSION_SYNTAX;
+    }
     /* 76 is a draft's number, never a Sec-WebSocket-Version. */
-    if (number == LWS_VERSION_HIXIE76 || age(number) == 0 || age(number) > age(oldest))
+    if (number == LWS_VERSION_HIXIE76 || age(number) == 0 || age(number) > age(oldest)) {
         return LWS_FAULT_WS_VERSION;
-    if (request->count[LWS_FIELD_WS_KEY] != 1 || !key_valid(head + key.offset, key.length))
+    }
+    if (request->count[LWS_FIELD_WS_KEY] != 1 || !key_valid(head + key.offset, key.length)) {
         return LWS_FAULT_WS_BAD_KEY;
+    }
     request->version = (uint8_t)number;
     return 0;
 }
@@ -141,19 +154,24 @@ int lws_handshake_check(const uint8_t *head, int oldest, struct lws_request *req
     request->version = LWS_VERSION_HTTP;
     request->key3 = 0;
     /* HTTP/1.0 has no upgrades: the field is ignored (RFC 9110, section 7.8). */
-    if (request->minor == 0 || !lws_head_has_token(head, request, LWS_FIELD_UPGRADE, "websocket"))
+    if (request->minor == 0 || !lws_head_has_token(head, request, LWS_FIELD_UPGRADE, "websocket")) {
         return 0;
-    if (request->kind != LWS_METHOD_GET)
+    }
+    if (request->kind != LWS_METHOD_GET) {
         return -LWS_FAULT_HTTP_METHOD;
-    if (!lws_head_has_token(head, request, LWS_FIELD_CONNECTION, "upgrade"))
+    }
+    if (!lws_head_has_token(head, request, LWS_FIELD_CONNECTION, "upgrade")) {
         return -LWS_FAULT_WS_BAD_UPGRADE;
-    if (hixie && hybi)
+    }
+    if (hixie && hybi) {
         return -LWS_FAULT_WS_VERSION_SYNTAX;
-    if (hixie)
+    }
+    if (hixie) {
         fault = age(oldest) < age(LWS_VERSION_HIXIE76) ? LWS_FAULT_WS_VERSION
                                                        : check_hixie76(head, request);
-    else
+    } else {
         fault = check_hybi(head, oldest, request);
+    }
     return -fault;
 }
 
@@ -168,8 +186,9 @@ struct reply {
 };
 
 static void add(struct reply *reply, const void *bytes, size_t length) {
-    if (length && reply->length <= reply->room && length <= reply->room - reply->length)
+    if (length && reply->length <= reply->room && length <= reply->room - reply->length) {
         memcpy(reply->out + reply->length, bytes, length);
+    }
     reply->length = length <= SIZE_MAX - reply->length ? reply->length + length : SIZE_MAX;
 }
 
@@ -182,8 +201,9 @@ static void add_slice(struct reply *reply, const uint8_t *head, struct lws_slice
 }
 
 static void add_field(struct reply *reply, const char *name, const char *value, size_t length) {
-    if (length == 0)
+    if (length == 0) {
         return;
+    }
     add_text(reply, name);
     add(reply, value, length);
     add_text(reply, "\r\n");
@@ -223,8 +243,9 @@ static bool value_clean(const char *value, size_t length) {
     for (size_t i = 0; i < length; i++) {
         uint8_t byte = (uint8_t)value[i];
 
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
+        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) {
             return false;
+        }
     }
     return true;
 }
@@ -236,8 +257,9 @@ ptrdiff_t lws_handshake_reply(const uint8_t *head, const struct lws_request *req
     int fault;
 
     if (!value_clean(extra->protocol, extra->protocol_length) ||
-        !value_clean(extra->extensions, extra->extensions_length))
+        !value_clean(extra->extensions, extra->extensions_length)) {
         return -LWS_FAULT_HTTP_BAD_HEADER;
+    }
     if (request->version == LWS_VERSION_HIXIE76) {
         struct lws_slice key1 = request->field[LWS_FIELD_WS_KEY1];
         struct lws_slice key2 = request->field[LWS_FIELD_WS_KEY2];
@@ -245,20 +267,24 @@ ptrdiff_t lws_handshake_reply(const uint8_t *head, const struct lws_request *req
 
         fault = lws_key76_digest(head + key1.offset, key1.length, head + key2.offset, key2.length,
                                  key3, digest);
-        if (!fault)
+        if (!fault) {
             reply_hixie76(&reply, head, request, extra, digest);
+        }
     } else {
         struct lws_slice key = request->field[LWS_FIELD_WS_KEY];
         char accept[LWS_ACCEPT_LENGTH];
 
         fault = lws_accept_key(head + key.offset, key.length, accept);
-        if (!fault)
+        if (!fault) {
             reply_hybi(&reply, extra, accept);
+        }
     }
-    if (fault)
+    if (fault) {
         return fault;
-    if (reply.length > room || reply.length > PTRDIFF_MAX)
+    }
+    if (reply.length > room || reply.length > PTRDIFF_MAX) {
         return -LWS_FAULT_HTTP_HEADER_TOO_LONG;
+    }
     return (ptrdiff_t)reply.length;
 }
 
@@ -306,9 +332,11 @@ static const struct {
 };
 
 static const char *find_reason(int status) {
-    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
-        if (reasons[i].status == status)
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+        if (reasons[i].status == status) {
             return reasons[i].reason;
+        }
+    }
     return NULL;
 }
 
@@ -324,21 +352,26 @@ size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, 
     int body_length;
 
     /* Only errors have the body that Content-Length speaks of. */
-    if (status < 400 || !find_reason(status))
+    if (status < 400 || !find_reason(status)) {
         status = 500;
+    }
     body_length = snprintf(body, sizeof body, "%d %s\n", status, find_reason(status));
     snprintf(start, sizeof start,
              "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n", status,
              find_reason(status), body_length);
     add_text(&reply, start);
-    if (status == 405)
+    if (status == 405) {
         add_text(&reply, "Allow: GET, HEAD\r\n");
-    if (status == 426)
+    }
+    if (status == 426) {
         add_text(&reply, "Upgrade: websocket\r\nSec-WebSocket-Version: 13, 8, 7\r\n");
-    if (!keep_alive)
+    }
+    if (!keep_alive) {
         add_text(&reply, "Connection: close\r\n");
+    }
     add_text(&reply, "\r\n");
-    if (with_body)
+    if (with_body) {
         add(&reply, body, (size_t)body_length);
+    }
     return reply.length <= room ? reply.length : 0;
 }

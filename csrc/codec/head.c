@@ -10,12 +10,15 @@ static size_t field_length(const uint8_t *line, size_t length) {
     const uint8_t *colon = memchr(line, ':', length);
     size_t name = colon ? (size_t)(colon - line) : length, value = name + 1;
 
-    if (!colon)
+    if (!colon) {
         return length;
-    while (value < length && is_blank(line[value]))
+    }
+    while (value < length && is_blank(line[value])) {
         value++;
-    while (length > value && is_blank(line[length - 1]))
+    }
+    while (length > value && is_blank(line[length - 1])) {
         length--;
+    }
     return name + (length - value);
 }
 
@@ -40,19 +43,23 @@ static int check_line(const uint8_t *data, size_t end, bool ended,
     if (scan->state == SCAN_REQUEST_LINE) {
         uint64_t line_bound = (uint64_t)line + limits->request_line;
 
-        if (!is(data[line], IN_TOKEN))
+        if (!is(data[line], IN_TOKEN)) {
             return LWS_FAULT_HTTP_BAD_REQUEST_LINE;
-        if (end > line_bound && line_bound + 2 <= head_bound)
+        }
+        if (end > line_bound && line_bound + 2 <= head_bound) {
             return LWS_FAULT_HTTP_LINE_TOO_LONG;
+        }
     } else if (scan->fields >= limits->headers || scan->fields == UINT16_MAX) {
         return LWS_FAULT_HTTP_TOO_MANY_HEADERS;
     }
-    if ((uint64_t)end + 2 > head_bound)
+    if ((uint64_t)end + 2 > head_bound) {
         return LWS_FAULT_HTTP_HEADER_TOO_LONG;
+    }
     /* How much of a line is white space at its end shows only there. */
     if (ended && scan->state == SCAN_FIELDS && end - line > limits->header_line &&
-        field_length(data + line, end - line) > limits->header_line)
+        field_length(data + line, end - line) > limits->header_line) {
         return LWS_FAULT_HTTP_HEADER_TOO_LONG;
+    }
     return 0;
 }
 
@@ -65,30 +72,38 @@ ptrdiff_t lws_head_scan(const uint8_t *data, size_t len, const struct lws_head_l
         if (end > line) {
             int fault = check_line(data, end, end < len, limits, scan);
 
-            if (fault)
+            if (fault) {
                 return -fault;
+            }
         }
         /* A CR that is the last byte is looked at again with the byte behind it. */
         scan->position = (uint32_t)end;
-        if (end == len)
+        if (end == len) {
             return 0;
-        if (data[end] != '\r')
+        }
+        if (data[end] != '\r') {
             return -LWS_FAULT_HTTP_BAD_LINE_END;
-        if (end + 1 == len)
+        }
+        if (end + 1 == len) {
             return 0;
-        if (data[end + 1] != '\n')
+        }
+        if (data[end + 1] != '\n') {
             return -LWS_FAULT_HTTP_BAD_LINE_END;
+        }
 
-        if (end == line && scan->state == SCAN_FIELDS)
+        if (end == line && scan->state == SCAN_FIELDS) {
             return (ptrdiff_t)(end + 2);
+        }
         if (end == line) {
-            if (scan->lines == EMPTY_LINES_MAX)
+            if (scan->lines == EMPTY_LINES_MAX) {
                 return -LWS_FAULT_HTTP_BAD_REQUEST_LINE;
+            }
             scan->lines++;
         } else if (scan->state == SCAN_REQUEST_LINE) {
             /* Other protocols' greetings end here, instead of at a timeout. */
-            if (!memchr(data + line, ' ', end - line))
+            if (!memchr(data + line, ' ', end - line)) {
                 return -LWS_FAULT_HTTP_BAD_REQUEST_LINE;
+            }
             scan->state = SCAN_FIELDS;
         } else {
             scan->fields++;
@@ -111,24 +126,30 @@ static enum lws_method method_kind(const uint8_t *head, struct lws_slice method)
     static const char others[][8] = {"POST",  "PUT",     "DELETE", "OPTIONS",
                                      "TRACE", "CONNECT", "PATCH"};
 
-    if (slice_is(head, method, "GET"))
+    if (slice_is(head, method, "GET")) {
         return LWS_METHOD_GET;
-    if (slice_is(head, method, "HEAD"))
+    }
+    if (slice_is(head, method, "HEAD")) {
         return LWS_METHOD_HEAD;
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (slice_is(head, method, others[i]))
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (slice_is(head, method, others[i])) {
             return LWS_METHOD_OTHER;
+        }
+    }
     return LWS_METHOD_UNKNOWN;
 }
 
 static bool port_valid(const uint8_t *port, size_t length) {
     unsigned value = 0;
 
-    if (length > 5)
+    if (length > 5) {
         return false;
+    }
     for (size_t i = 0; i < length; i++) {
-        if (port[i] < '0' || port[i] > '9')
+        if (port[i] < '0' || port[i] > '9') {
             return false;
+        }
         value = 10 * value + (unsigned)(port[i] - '0');
     }
     return value <= 65535;
@@ -138,8 +159,9 @@ static bool ipv6_valid(const uint8_t *address, size_t length) {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr binary;
 
-    if (length >= sizeof text || memchr(address, 0, length))
+    if (length >= sizeof text || memchr(address, 0, length)) {
         return false;
+    }
     memcpy(text, address, length);
     text[length] = 0;
     return inet_pton(AF_INET6, text, &binary) == 1;
@@ -152,38 +174,46 @@ static bool ipv6_valid(const uint8_t *address, size_t length) {
 static bool host_valid(const uint8_t *host, size_t length) {
     size_t i = 0;
 
-    if (length == 0)
+    if (length == 0) {
         return false;
+    }
     if (host[0] == '[') {
         const uint8_t *close = memchr(host, ']', length);
 
-        if (!close || !ipv6_valid(host + 1, (size_t)(close - host) - 1))
+        if (!close || !ipv6_valid(host + 1, (size_t)(close - host) - 1)) {
             return false;
+        }
         i = (size_t)(close - host) + 1;
     } else {
         for (; i < length && host[i] != ':'; i++) {
-            if (host[i] == '.' && (i == 0 || host[i - 1] == '.'))
+            if (host[i] == '.' && (i == 0 || host[i - 1] == '.')) {
                 return false;
-            if (is(host[i], IN_HOST))
+            }
+            if (is(host[i], IN_HOST)) {
                 continue;
+            }
             if (host[i] != '%' || length - i < 3 || !is(host[i + 1], IN_HEX) ||
-                !is(host[i + 2], IN_HEX))
+                !is(host[i + 2], IN_HEX)) {
                 return false;
+            }
             i += 2;
         }
-        if (i == 0)
+        if (i == 0) {
             return false;
+        }
     }
     return i == length || (host[i] == ':' && port_valid(host + i + 1, length - i - 1));
 }
 
 static bool target_valid(const uint8_t *target, size_t length) {
     for (size_t i = 0; i < length; i++) {
-        if (is(target[i], IN_TARGET))
+        if (is(target[i], IN_TARGET)) {
             continue;
+        }
         if (target[i] != '%' || length - i < 3 || !is(target[i + 1], IN_HEX) ||
-            !is(target[i + 2], IN_HEX) || (target[i + 1] == '0' && target[i + 2] == '0'))
+            !is(target[i + 2], IN_HEX) || (target[i + 1] == '0' && target[i + 2] == '0')) {
             return false;
+        }
         i += 2;
     }
     return true;
@@ -191,8 +221,9 @@ static bool target_valid(const uint8_t *target, size_t length) {
 
 /* The scheme with its slashes, or 0 if it is not one that can be served. */
 static size_t scheme_length(const uint8_t *target, size_t length) {
-    if (length > 7 && equal_nocase(target, "http://", 7))
+    if (length > 7 && equal_nocase(target, "http://", 7)) {
         return 7;
+    }
     return length > 8 && equal_nocase(target, "https://", 8) ? 8 : 0;
 }
 
@@ -202,14 +233,17 @@ static int parse_target(const uint8_t *head, struct lws_request *request,
     const uint8_t *target = head + request->target.offset;
     size_t length = request->target.length, start = request->target.offset, scheme, host = 0;
 
-    if (slice_is(head, request->method, "CONNECT"))
+    if (slice_is(head, request->method, "CONNECT")) {
         return memchr(target, ':', length) && host_valid(target, length)
                    ? 0
                    : LWS_FAULT_HTTP_BAD_TARGET;
-    if (slice_is(head, request->target, "*"))
+    }
+    if (slice_is(head, request->target, "*")) {
         return slice_is(head, request->method, "OPTIONS") ? 0 : LWS_FAULT_HTTP_BAD_TARGET;
-    if (length == 0 || !target_valid(target, length))
+    }
+    if (length == 0 || !target_valid(target, length)) {
         return LWS_FAULT_HTTP_BAD_TARGET;
+    }
     if (target[0] == '/') {
         request->uri = request->target;
         return 0;
@@ -217,26 +251,31 @@ static int parse_target(const uint8_t *head, struct lws_request *request,
 
     scheme = scheme_length(target, length);
     while (scheme && scheme + host < length && target[scheme + host] != '/' &&
-           target[scheme + host] != '?')
+           target[scheme + host] != '?') {
         host++;
-    if (!scheme || !host_valid(target + scheme, host))
+    }
+    if (!scheme || !host_valid(target + scheme, host)) {
         return LWS_FAULT_HTTP_BAD_TARGET;
+    }
     *authority = slice(start + scheme, start + scheme + host);
-    if (scheme + host == length)
+    if (scheme + host == length) {
         request->uri = slice(start + scheme - 1, start + scheme); /* an empty path is "/" */
-    else if (target[scheme + host] == '/')
+    } else if (target[scheme + host] == '/') {
         request->uri = slice(start + scheme + host, start + length);
-    else
+    } else {
         return LWS_FAULT_HTTP_BAD_TARGET; /* "/" before the query is nowhere in the head */
+    }
     return 0;
 }
 
 static int parse_version(const uint8_t *version, size_t length, struct lws_request *request) {
     if (length != 8 || memcmp(version, "HTTP/", 5) != 0 || version[5] < '0' || version[5] > '9' ||
-        version[6] != '.' || version[7] < '0' || version[7] > '9')
+        version[6] != '.' || version[7] < '0' || version[7] > '9') {
         return LWS_FAULT_HTTP_VERSION_SYNTAX;
-    if (version[5] != '1')
+    }
+    if (version[5] != '1') {
         return LWS_FAULT_HTTP_VERSION;
+    }
     request->minor = version[7] != '0';
     return 0;
 }
@@ -248,27 +287,35 @@ static int parse_request_line(const uint8_t *head, size_t size,
     size_t line = *position, end = find_line_end(head, line, size), method = line, last = end;
     int fault;
 
-    if (size - end < 2 || head[end] != '\r' || head[end + 1] != '\n')
+    if (size - end < 2 || head[end] != '\r' || head[end + 1] != '\n') {
         return LWS_FAULT_HTTP_BAD_LINE_END;
-    if (end - line > limits->request_line)
+    }
+    if (end - line > limits->request_line) {
         return LWS_FAULT_HTTP_LINE_TOO_LONG;
-    while (is(head[method], IN_TOKEN))
+    }
+    while (is(head[method], IN_TOKEN)) {
         method++;
-    if (method == line || head[method] != ' ')
+    }
+    if (method == line || head[method] != ' ') {
         return LWS_FAULT_HTTP_BAD_REQUEST_LINE;
+    }
     request->method = slice(line, method);
     request->kind = (uint8_t)method_kind(head, request->method);
 
-    while (head[last - 1] != ' ')
+    while (head[last - 1] != ' ') {
         last--;
-    if (last - 1 == method)
+    }
+    if (last - 1 == method) {
         return LWS_FAULT_HTTP_VERSION_SYNTAX; /* one space: there is no version */
+    }
     request->target = slice(method + 1, last - 1);
     fault = parse_version(head + last, end - last, request);
-    if (fault)
+    if (fault) {
         return fault;
-    if (request->target.length > 0 && (head[method + 1] == ' ' || head[last - 2] == ' '))
+    }
+    if (request->target.length > 0 && (head[method + 1] == ' ' || head[last - 2] == ' ')) {
         return LWS_FAULT_HTTP_VERSION_SYNTAX; /* two spaces beside the target, not in it */
+    }
     *position = end + 2;
     return parse_target(head, request, authority);
 }
@@ -322,30 +369,35 @@ static unsigned field_of(const uint8_t *name, size_t length) {
     };
     unsigned field;
 
-    if (length < 4 || length >= sizeof by_length)
+    if (length < 4 || length >= sizeof by_length) {
         return LWS_FIELD_COUNT;
+    }
     field = by_length[length];
-    if (length == 6 && lower(name[0]) == 'e')
+    if (length == 6 && lower(name[0]) == 'e') {
         field = LWS_FIELD_EXPECT;
-    else if (length == 17 && lower(name[0]) == 't')
+    } else if (length == 17 && lower(name[0]) == 't') {
         field = LWS_FIELD_TRANSFER_ENCODING;
-    else if (length == 17 && lower(name[0]) == 'i')
+    } else if (length == 17 && lower(name[0]) == 'i') {
         field = LWS_FIELD_IF_MODIFIED_SINCE;
-    else if (length == 8 && lower(name[3]) == 'r')
+    } else if (length == 8 && lower(name[3]) == 'r') {
         field = LWS_FIELD_IF_RANGE;
-    else if (length == 18 && name[17] == '2')
+    } else if (length == 18 && name[17] == '2') {
         field = LWS_FIELD_WS_KEY2;
+    }
     /* Host stands for the lengths that no name has, too. */
-    if (field == LWS_FIELD_HOST && length != 4)
+    if (field == LWS_FIELD_HOST && length != 4) {
         return LWS_FIELD_COUNT;
+    }
     return equal_nocase(name, field_names[field], length) ? field : LWS_FIELD_COUNT;
 }
 
 static struct lws_slice trim(const uint8_t *head, size_t from, size_t to) {
-    while (from < to && is_blank(head[from]))
+    while (from < to && is_blank(head[from])) {
         from++;
-    while (to > from && is_blank(head[to - 1]))
+    }
+    while (to > from && is_blank(head[to - 1])) {
         to--;
+    }
     return slice(from, to);
 }
 
@@ -356,30 +408,38 @@ static int parse_field(const uint8_t *head, size_t size, const struct lws_head_l
     struct lws_slice value;
     unsigned field;
 
-    while (colon < size && is(head[colon], IN_TOKEN))
+    while (colon < size && is(head[colon], IN_TOKEN)) {
         colon++;
-    if (colon == line || colon == size || head[colon] != ':')
+    }
+    if (colon == line || colon == size || head[colon] != ':') {
         return LWS_FAULT_HTTP_BAD_HEADER;
+    }
     field = field_of(head + line, colon - line);
     end = find_control(head, colon + 1, size);
-    if (end < size && !is_line_end(head[end]))
+    if (end < size && !is_line_end(head[end])) {
         return field == LWS_FIELD_TRANSFER_ENCODING ? LWS_FAULT_HTTP_SMUGGLE
                                                     : LWS_FAULT_HTTP_BAD_HEADER;
-    if (size - end < 2 || head[end] != '\r' || head[end + 1] != '\n')
+    }
+    if (size - end < 2 || head[end] != '\r' || head[end + 1] != '\n') {
         return LWS_FAULT_HTTP_BAD_LINE_END;
+    }
 
     value = trim(head, colon + 1, end);
-    if (colon - line + value.length > limits->header_line)
+    if (colon - line + value.length > limits->header_line) {
         return LWS_FAULT_HTTP_HEADER_TOO_LONG;
+    }
     if (field < LWS_FIELD_COUNT) {
         /* In these spaces count: only the one that the draft puts behind the colon is none of
          * theirs. */
-        if (field == LWS_FIELD_WS_KEY1 || field == LWS_FIELD_WS_KEY2)
+        if (field == LWS_FIELD_WS_KEY1 || field == LWS_FIELD_WS_KEY2) {
             value = slice(colon + 1 + (head[colon + 1] == ' '), end);
-        if (request->count[field] == 0)
+        }
+        if (request->count[field] == 0) {
             request->field[field] = value;
-        if (request->count[field] < UINT8_MAX)
+        }
+        if (request->count[field] < UINT8_MAX) {
             request->count[field]++;
+        }
     }
     *position = end + 2;
     return 0;
@@ -392,13 +452,16 @@ static int parse_fields(const uint8_t *head, size_t size, const struct lws_head_
     for (uint32_t fields = 0; position < size && head[position] != '\r'; fields++) {
         int fault;
 
-        if (fields == limits->headers)
+        if (fields == limits->headers) {
             return LWS_FAULT_HTTP_TOO_MANY_HEADERS;
-        if (is_blank(head[position]))
+        }
+        if (is_blank(head[position])) {
             return fields ? LWS_FAULT_HTTP_OBS_FOLD : LWS_FAULT_HTTP_BAD_HEADER;
+        }
         fault = parse_field(head, size, limits, request, &position);
-        if (fault)
+        if (fault) {
             return fault;
+        }
         request->headers = slice(first, position);
     }
     request->headers = slice(first, position);
@@ -410,11 +473,13 @@ bool lws_head_next(const uint8_t *head, const struct lws_request *request, uint3
     size_t line = (size_t)request->headers.offset + *cursor, colon, end;
     size_t stop = (size_t)request->headers.offset + request->headers.length;
 
-    if (line >= stop)
+    if (line >= stop) {
         return false;
+    }
     end = find_line_end(head, line, stop);
-    for (colon = line; colon < end && head[colon] != ':';)
+    for (colon = line; colon < end && head[colon] != ':';) {
         colon++;
+    }
     *name = slice(line, colon);
     *value = colon < end ? trim(head, colon + 1, end) : slice(end, end);
     *cursor = (uint32_t)(end + 2 - request->headers.offset);
@@ -425,9 +490,11 @@ bool lws_head_field(const uint8_t *head, const struct lws_request *request, cons
                     size_t name_length, uint32_t *cursor, struct lws_slice *value) {
     struct lws_slice found;
 
-    while (lws_head_next(head, request, cursor, &found, value))
-        if (found.length == name_length && equal_nocase(head + found.offset, name, name_length))
+    while (lws_head_next(head, request, cursor, &found, value)) {
+        if (found.length == name_length && equal_nocase(head + found.offset, name, name_length)) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -438,12 +505,15 @@ bool lws_list_has_token(const uint8_t *list, size_t len, const char *token) {
         const uint8_t *comma = memchr(list + at, ',', len - at);
         size_t end = comma ? (size_t)(comma - list) : len, from = at, to = end;
 
-        while (from < to && is_blank(list[from]))
+        while (from < to && is_blank(list[from])) {
             from++;
-        while (to > from && is_blank(list[to - 1]))
+        }
+        while (to > from && is_blank(list[to - 1])) {
             to--;
-        if (to - from == length && equal_nocase(list + from, token, length))
+        }
+        if (to - from == length && equal_nocase(list + from, token, length)) {
             return true;
+        }
         at = end + 1;
     }
     return false;
@@ -455,12 +525,15 @@ bool lws_head_has_token(const uint8_t *head, const struct lws_request *request,
     struct lws_slice value = request->field[field];
     uint32_t cursor = 0;
 
-    if (request->count[field] <= 1)
+    if (request->count[field] <= 1) {
         return request->count[field] &&
                lws_list_has_token(head + value.offset, value.length, token);
-    while (lws_head_field(head, request, name, strlen(name), &cursor, &value))
-        if (lws_list_has_token(head + value.offset, value.length, token))
+    }
+    while (lws_head_field(head, request, name, strlen(name), &cursor, &value)) {
+        if (lws_list_has_token(head + value.offset, value.length, token)) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -471,10 +544,12 @@ static int check_host(const uint8_t *head, struct lws_request *request,
     struct lws_slice *host = &request->field[LWS_FIELD_HOST];
     uint8_t *count = &request->count[LWS_FIELD_HOST];
 
-    if (*count > 1 || (*count == 0 && request->minor > 0))
+    if (*count > 1 || (*count == 0 && request->minor > 0)) {
         return LWS_FAULT_HTTP_BAD_HOST;
-    if (*count == 1 && !host_valid(head + host->offset, host->length))
+    }
+    if (*count == 1 && !host_valid(head + host->offset, host->length)) {
         return LWS_FAULT_HTTP_BAD_HOST;
+    }
     /* The host of an absolute target goes before the field (RFC 9112, section 3.2.2). */
     if (authority.length) {
         *host = authority;
@@ -489,9 +564,11 @@ static bool expect_known(const uint8_t *head, const struct lws_request *request)
     struct lws_slice value;
     uint32_t cursor = 0;
 
-    while (lws_head_field(head, request, name, strlen(name), &cursor, &value))
-        if (value.length != 12 || !equal_nocase(head + value.offset, "100-continue", 12))
+    while (lws_head_field(head, request, name, strlen(name), &cursor, &value)) {
+        if (value.length != 12 || !equal_nocase(head + value.offset, "100-continue", 12)) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -499,8 +576,9 @@ static bool expect_known(const uint8_t *head, const struct lws_request *request)
 static bool parse_length(const uint8_t *text, size_t length, uint64_t *value) {
     *value = 0;
     for (size_t i = 0; i < length; i++) {
-        if (text[i] < '0' || text[i] > '9' || *value > (uint64_t)INT64_MAX / 10)
+        if (text[i] < '0' || text[i] > '9' || *value > (uint64_t)INT64_MAX / 10) {
             return false;
+        }
         *value = 10 * *value + (uint64_t)(text[i] - '0');
     }
     return length > 0 && *value <= INT64_MAX;
@@ -528,17 +606,22 @@ static int check_body(const uint8_t *head, const struct lws_request *request) {
 
     /* HTTP/1.0 had no transfer codings: whoever sends one may frame it in two ways. */
     if (codings && (codings > 1 || lengths || request->minor == 0 || coding.length != 7 ||
-                    !equal_nocase(head + coding.offset, "chunked", 7)))
+                    !equal_nocase(head + coding.offset, "chunked", 7))) {
         return LWS_FAULT_HTTP_SMUGGLE;
-    if (lengths > 1 || (lengths && !parse_length(head + length.offset, length.length, &body)))
+    }
+    if (lengths > 1 || (lengths && !parse_length(head + length.offset, length.length, &body))) {
         return LWS_FAULT_HTTP_BAD_LENGTH;
-    if (expect)
+    }
+    if (expect) {
         return LWS_FAULT_HTTP_EXPECT;
-    if (codings)
+    }
+    if (codings) {
         return LWS_FAULT_HTTP_BODY_CHUNKED;
+    }
     /* Some proxies of 2010 count the eight bytes behind a hixie-76 head as its body. */
-    if (body == 0 || (body == 8 && asks_hixie76(head, request)))
+    if (body == 0 || (body == 8 && asks_hixie76(head, request))) {
         return 0;
+    }
     return LWS_FAULT_HTTP_BODY_REFUSED;
 }
 
@@ -561,27 +644,36 @@ int lws_head_parse(const uint8_t *head, size_t size, const struct lws_head_limit
     int fault;
 
     *request = (struct lws_request){.kind = LWS_METHOD_UNKNOWN};
-    if (size > HEAD_MAX)
+    if (size > HEAD_MAX) {
         return -LWS_FAULT_HTTP_HEADER_TOO_LONG;
+    }
     while (position < 2 * EMPTY_LINES_MAX && size - position >= 2 && head[position] == '\r' &&
-           head[position + 1] == '\n')
+           head[position + 1] == '\n') {
         position += 2;
+    }
 
     fault = parse_request_line(head, size, limits, request, &position, &authority);
-    if (!fault)
+    if (!fault) {
         fault = parse_fields(head, size, limits, request, position);
-    if (!fault)
+    }
+    if (!fault) {
         fault = check_host(head, request, authority);
-    if (!fault)
+    }
+    if (!fault) {
         fault = check_body(head, request);
-    if (!fault)
+    }
+    if (!fault) {
         fault = check_method(request);
-    if (fault)
+    }
+    if (fault) {
         return -fault;
+    }
 
-    for (unsigned field = LWS_FIELD_RANGE; field <= LWS_FIELD_IF_UNMODIFIED_SINCE; field++)
-        if (request->count[field])
+    for (unsigned field = LWS_FIELD_RANGE; field <= LWS_FIELD_IF_UNMODIFIED_SINCE; field++) {
+        if (request->count[field]) {
             request->conditional = 1;
+        }
+    }
     request->keep_alive = !lws_head_has_token(head, request, LWS_FIELD_CONNECTION, "close") &&
                           (request->minor > 0 ||
                            lws_head_has_token(head, request, LWS_FIELD_CONNECTION, "keep-alive"));

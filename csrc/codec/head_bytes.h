@@ -45,9 +45,11 @@ static inline uint8_t lower(uint8_t byte) {
 }
 
 static inline bool equal_nocase(const uint8_t *bytes, const char *name, size_t length) {
-    for (size_t i = 0; i < length; i++)
-        if (lower(bytes[i]) != lower((uint8_t)name[i]))
+    for (size_t i = 0; i < length; i++) {
+        if (lower(bytes[i]) != lower((uint8_t)name[i])) {
             return false;
+        }
+    }
     return true;
 }
 

@@ -11,8 +11,9 @@
 #define WIDE_FROM 256u
 
 void lws_mask_plain(uint8_t *data, size_t len, const uint8_t key[4], size_t phase) {
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         data[i] ^= key[(phase + i) & 3];
+    }
 }
 
 /* The key as it meets the first byte, twice: any multiple of four bytes further it is the same. */
@@ -59,8 +60,9 @@ static inline void mask_short(uint8_t *data, size_t len, uint64_t key) {
         uint8_t bytes[sizeof key];
 
         memcpy(bytes, &key, sizeof bytes);
-        for (size_t i = 0; i < len; i++)
+        for (size_t i = 0; i < len; i++) {
             data[i] ^= bytes[i];
+        }
     }
 }
 

@@ -70,8 +70,9 @@ static inline uint64_t step(uint64_t state, uint8_t byte) {
 uint32_t lws_utf8_plain(uint32_t state, const uint8_t *data, size_t len) {
     uint64_t at = from_public(state);
 
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         at = step(at, data[i]);
+    }
     return to_public(at & 63);
 }
 
@@ -87,14 +88,17 @@ static uint64_t validate_words(uint64_t at, const uint8_t *data, size_t len) {
             i += 8;
             continue;
         }
-        for (size_t end = i + 8; i < end; i++)
+        for (size_t end = i + 8; i < end; i++) {
             at = step(at, data[i]);
+        }
         at &= 63;
-        if (at == BAD)
+        if (at == BAD) {
             return BAD;
+        }
     }
-    for (; i < len; i++)
+    for (; i < len; i++) {
         at = step(at, data[i]);
+    }
     return at & 63;
 }
 
@@ -250,27 +254,32 @@ AVX2 size_t validate_avx2(const uint8_t *data, size_t len) {
                 _mm256_or_si256(find_faults(left, before, first_high, first_low, second_high),
                                 find_faults(right, left, first_high, first_low, second_high)),
                 faults);
-            if (!_mm256_testz_si256(faults, faults))
+            if (!_mm256_testz_si256(faults, faults)) {
                 return SIZE_MAX;
+            }
             before = right;
             open = find_open(right);
             continue;
         }
-        if (!_mm256_testz_si256(open, open))
+        if (!_mm256_testz_si256(open, open)) {
             return SIZE_MAX;
+        }
         before = open = _mm256_setzero_si256();
         while (len - i >= 128) {
             __m256i first = _mm256_or_si256(load32(data + i), load32(data + i + 32));
             __m256i second = _mm256_or_si256(load32(data + i + 64), load32(data + i + 96));
 
-            if (!is_ascii(_mm256_or_si256(first, second)))
+            if (!is_ascii(_mm256_or_si256(first, second))) {
                 break;
+            }
             i += 128;
         }
     }
-    for (size_t back = 1; back <= 3 && data[i - back] >= 0x80; back++)
-        if (data[i - back] >= 0xc0)
+    for (size_t back = 1; back <= 3 && data[i - back] >= 0x80; back++) {
+        if (data[i - back] >= 0xc0) {
             return i - back;
+        }
+    }
     return i;
 }
 #endif
@@ -288,8 +297,9 @@ uint32_t lws_utf8(uint32_t state, const uint8_t *data, size_t len) {
         if (at == DONE) {
             size_t done = validate_avx2(data, len);
 
-            if (done == SIZE_MAX)
+            if (done == SIZE_MAX) {
                 return LWS_UTF8_INVALID;
+            }
             data += done;
             len -= done;
         }

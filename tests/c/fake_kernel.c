@@ -50,8 +50,9 @@ static int new_descriptor(enum kind kind) {
     if (count == room) {
         room = room ? room * 2 : 16;
         descriptors = realloc(descriptors, room * sizeof *descriptors);
-        if (!descriptors)
+        if (!descriptors) {
             abort();
+        }
     }
     descriptors[count] = (struct descriptor){.kind = kind, .open = true};
     opened++;
@@ -62,18 +63,21 @@ static int new_descriptor(enum kind kind) {
 static struct descriptor *at(int fd, const char *call) {
     unsigned index = (unsigned)(fd - FIRST);
 
-    if (fd < FIRST || index >= count)
+    if (fd < FIRST || index >= count) {
         bug(call, fd);
-    if (!descriptors[index].open)
+    }
+    if (!descriptors[index].open) {
         bug(call, fd);
+    }
     return &descriptors[index];
 }
 
 static struct fake_socket *socket_at(int fd, const char *call) {
     struct descriptor *found = at(fd, call);
 
-    if (found->kind != SOCKET)
+    if (found->kind != SOCKET) {
         bug(call, fd);
+    }
     return found->socket;
 }
 
@@ -82,8 +86,9 @@ static bool goes_well(enum fake_call call) {
     struct plan *plan = &plans[call];
 
     calls[call]++;
-    if (plan->times == 0)
+    if (plan->times == 0) {
         return true;
+    }
     if (plan->after) {
         plan->after--;
         return true;
@@ -119,8 +124,9 @@ struct fake_socket *fake_connect(void) {
     struct fake_socket *peer = calloc(1, sizeof *peer);
     int fd = new_descriptor(SOCKET);
 
-    if (!peer)
+    if (!peer) {
         abort();
+    }
     opened--; /* the server has it when it is accepted */
     descriptors[fd - FIRST].socket = peer;
     peer->fd = fd;
@@ -135,13 +141,15 @@ struct fake_socket *fake_socket_of(int fd) {
 }
 
 void fake_peer_will_send(struct fake_socket *peer, const void *bytes, size_t length) {
-    if (!length)
+    if (!length) {
         return;
+    }
     if (peer->in_room - peer->in_length < length) {
         peer->in_room = 2 * (peer->in_length + length);
         peer->in = realloc(peer->in, peer->in_room);
-        if (!peer->in)
+        if (!peer->in) {
             abort();
+        }
     }
     memcpy(peer->in + peer->in_length, bytes, length);
     peer->in_length += length;
@@ -150,8 +158,9 @@ void fake_peer_will_send(struct fake_socket *peer, const void *bytes, size_t len
 void fake_arrive(struct fake_socket *peer, size_t length) {
     size_t left = peer->in_length - peer->arrived;
 
-    if (!peer->fin)
+    if (!peer->fin) {
         peer->arrived += length < left ? length : left;
+    }
 }
 
 void fake_peer_sends(struct fake_socket *peer, const void *bytes, size_t length) {
@@ -273,15 +282,19 @@ void *fake_realloc(void *memory, size_t size);
 int fake_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags) {
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(40000)};
 
-    if (at(fd, "accept4")->kind != LISTENER || !(flags & SOCK_NONBLOCK) || !(flags & SOCK_CLOEXEC))
+    if (at(fd, "accept4")->kind != LISTENER || !(flags & SOCK_NONBLOCK) ||
+        !(flags & SOCK_CLOEXEC)) {
         bug("accept4", fd);
-    if (!goes_well(FAKE_ACCEPT))
+    }
+    if (!goes_well(FAKE_ACCEPT)) {
         return -1;
+    }
     for (; backlog_first < count; backlog_first++) {
         struct fake_socket *peer = descriptors[backlog_first].socket;
 
-        if (!peer)
+        if (!peer) {
             continue;
+        }
         backlog_first++;
         peer->accepted = true;
         opened++;
@@ -301,8 +314,9 @@ static size_t least(size_t a, size_t b) {
 
 /* The error of a connection that was reset, once. */
 static bool was_reset(struct fake_socket *peer) {
-    if (!peer->error)
+    if (!peer->error) {
         return false;
+    }
     errno = peer->error;
     peer->error = 0;
     progress++;
@@ -313,19 +327,22 @@ ssize_t fake_recv(int fd, void *to, size_t size, int flags) {
     struct fake_socket *peer = socket_at(fd, "recv");
     size_t got = least(least(size, peer->arrived - peer->taken), peer->recv_most);
 
-    if (!goes_well(FAKE_RECV) || was_reset(peer))
+    if (!goes_well(FAKE_RECV) || was_reset(peer)) {
         return -1;
+    }
     if (got == 0) {
-        if (size == 0 || peer->fin || peer->hung_up || peer->shut_all)
+        if (size == 0 || peer->fin || peer->hung_up || peer->shut_all) {
             return 0;
+        }
         errno = EAGAIN;
         return -1;
     }
-    if (flags & MSG_TRUNC)
+    if (flags & MSG_TRUNC) {
         memset(to, 0xdd,
                least(size, 64)); /* tcp(7): discarded, the buffer's content is undefined */
-    else
+    } else {
         memcpy(to, peer->in + peer->taken, got);
+    }
     peer->taken += got;
     progress++;
     return (ssize_t)got;
@@ -333,8 +350,9 @@ ssize_t fake_recv(int fd, void *to, size_t size, int flags) {
 
 /* What a send may take now, or -1 with errno. */
 static ssize_t admit(struct fake_socket *peer, size_t size) {
-    if (was_reset(peer))
+    if (was_reset(peer)) {
         return -1;
+    }
     if (peer->shut || peer->hung_up) {
         errno = EPIPE;
         return -1;
@@ -350,12 +368,14 @@ static uint8_t *sent(struct fake_socket *peer, size_t size) {
     if (peer->out_room - peer->out_length < size) {
         peer->out_room = 2 * (peer->out_length + size);
         peer->out = realloc(peer->out, peer->out_room);
-        if (!peer->out)
+        if (!peer->out) {
             abort();
+        }
     }
     peer->out_length += size;
-    if (peer->window != FAKE_UNLIMITED)
+    if (peer->window != FAKE_UNLIMITED) {
         peer->window -= size;
+    }
     progress += size != 0;
     return peer->out + peer->out_length - size;
 }
@@ -365,24 +385,30 @@ ssize_t fake_sendmsg(int fd, const struct msghdr *message, int flags) {
     size_t total = 0, left;
     ssize_t took;
 
-    if (!(flags & MSG_NOSIGNAL))
+    if (!(flags & MSG_NOSIGNAL)) {
         bug("sendmsg without MSG_NOSIGNAL", fd);
-    if (message->msg_iovlen > 1024)
+    }
+    if (message->msg_iovlen > 1024) {
         bug("sendmsg with too many vectors", fd);
-    for (size_t i = 0; i < message->msg_iovlen; i++)
+    }
+    for (size_t i = 0; i < message->msg_iovlen; i++) {
         total += message->msg_iov[i].iov_len;
-    if (!goes_well(FAKE_SEND))
+    }
+    if (!goes_well(FAKE_SEND)) {
         return -1;
+    }
     took = admit(peer, total);
-    if (took <= 0)
+    if (took <= 0) {
         return took;
+    }
     left = (size_t)took;
     peer->more = (flags & MSG_MORE) != 0;
     for (size_t i = 0; left; i++) {
         size_t size = least(message->msg_iov[i].iov_len, left);
 
-        if (size)
+        if (size) {
             memcpy(sent(peer, size), message->msg_iov[i].iov_base, size);
+        }
         left -= size;
     }
     return took;
@@ -403,17 +429,21 @@ ssize_t fake_sendfile(int fd, int from, off_t *offset, size_t size) {
     uint8_t *to;
     ssize_t took;
 
-    if (file->kind != PLAIN_FILE)
+    if (file->kind != PLAIN_FILE) {
         bug("sendfile from no file", from);
-    if (!goes_well(FAKE_SENDFILE))
+    }
+    if (!goes_well(FAKE_SENDFILE)) {
         return -1;
+    }
     took = admit(peer, size < there ? size : (size_t)there);
-    if (took <= 0)
+    if (took <= 0) {
         return took;
+    }
     to = sent(peer, (size_t)took);
     peer->more = false;
-    for (ssize_t i = 0; i < took; i++)
+    for (ssize_t i = 0; i < took; i++) {
         to[i] = fake_file_byte(first + (uint64_t)i);
+    }
     *offset += took;
     return took;
 }
@@ -424,21 +454,25 @@ ssize_t fake_pread(int fd, void *to, size_t size, off_t offset) {
     uint64_t there = first < file->size ? file->size - first : 0;
     size_t got = size < there ? size : (size_t)there;
 
-    if (file->kind != PLAIN_FILE)
+    if (file->kind != PLAIN_FILE) {
         bug("pread from no file", fd);
-    if (!goes_well(FAKE_PREAD))
+    }
+    if (!goes_well(FAKE_PREAD)) {
         return -1;
+    }
     got = got > 100 ? got / 2 : got;
-    for (size_t i = 0; i < got; i++)
+    for (size_t i = 0; i < got; i++) {
         ((uint8_t *)to)[i] = fake_file_byte(first + i);
+    }
     return (ssize_t)got;
 }
 
 ssize_t fake_read(int fd, void *to, size_t size) {
     uint64_t expired = 1;
 
-    if (at(fd, "read")->kind != TIMER || size != sizeof expired)
+    if (at(fd, "read")->kind != TIMER || size != sizeof expired) {
         bug("read", fd);
+    }
     at(fd, "read")->ready = 0;
     memcpy(to, &expired, sizeof expired);
     return sizeof expired;
@@ -461,8 +495,9 @@ int fake_close(int fd) {
 int fake_shutdown(int fd, int how) {
     struct fake_socket *peer = socket_at(fd, "shutdown");
 
-    if (!goes_well(FAKE_SHUTDOWN))
+    if (!goes_well(FAKE_SHUTDOWN)) {
         return -1;
+    }
     if (peer->hung_up) {
         errno = ENOTCONN;
         return -1;
@@ -486,20 +521,24 @@ int fake_setsockopt(int fd, int level, int name, const void *value, socklen_t si
 }
 
 int fake_epoll_create1(int flags) {
-    if (!(flags & EPOLL_CLOEXEC))
+    if (!(flags & EPOLL_CLOEXEC)) {
         bug("epoll_create1 without EPOLL_CLOEXEC", 0);
+    }
     return goes_well(FAKE_EPOLL_CREATE) ? new_descriptor(EPOLL) : -1;
 }
 
 int fake_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event) {
     struct descriptor *of = at(fd, "epoll_ctl");
 
-    if (at(epoll, "epoll_ctl")->kind != EPOLL)
+    if (at(epoll, "epoll_ctl")->kind != EPOLL) {
         bug("epoll_ctl", epoll);
-    if (of->watched == (operation == EPOLL_CTL_ADD))
+    }
+    if (of->watched == (operation == EPOLL_CTL_ADD)) {
         bug("epoll_ctl on what is watched already, or is not", fd);
-    if (operation != EPOLL_CTL_DEL && !goes_well(FAKE_EPOLL_CTL))
+    }
+    if (operation != EPOLL_CTL_DEL && !goes_well(FAKE_EPOLL_CTL)) {
         return -1;
+    }
     progress++;
     of->watched = operation != EPOLL_CTL_DEL;
     if (of->watched) {
@@ -519,17 +558,22 @@ static uint32_t ready_of(const struct descriptor *of) {
     uint32_t found = of->ready;
 
     if (of->kind == LISTENER) {
-        for (unsigned i = backlog_first; i < count; i++)
+        for (unsigned i = backlog_first; i < count; i++) {
             found |= descriptors[i].socket ? (uint32_t)EPOLLIN : 0u;
+        }
     } else if (peer) {
-        if (peer->taken < peer->arrived || peer->fin || peer->hung_up || peer->shut_all)
+        if (peer->taken < peer->arrived || peer->fin || peer->hung_up || peer->shut_all) {
             found |= EPOLLIN;
-        if (peer->window || peer->shut || peer->hung_up)
+        }
+        if (peer->window || peer->shut || peer->hung_up) {
             found |= EPOLLOUT;
-        if (peer->error)
+        }
+        if (peer->error) {
             found |= EPOLLERR;
-        if (peer->hung_up || peer->shut_all || (peer->shut && peer->fin))
+        }
+        if (peer->hung_up || peer->shut_all || (peer->shut && peer->fin)) {
             found |= EPOLLHUP;
+        }
     }
     return found & (of->interest | EPOLLERR | EPOLLHUP);
 }
@@ -538,12 +582,14 @@ int fake_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout
     int found = 0;
     unsigned i;
 
-    if (at(epoll, "epoll_wait")->kind != EPOLL || most <= 0)
+    if (at(epoll, "epoll_wait")->kind != EPOLL || most <= 0) {
         bug("epoll_wait", epoll);
+    }
     last_wait = timeout;
     last_ready = 0;
-    if (!goes_well(FAKE_EPOLL_WAIT))
+    if (!goes_well(FAKE_EPOLL_WAIT)) {
         return -1;
+    }
     for (i = 0; i < count && found < most; i++) {
         struct descriptor *of = &descriptors[(turn + i) % count];
         uint32_t ready = of->open && of->watched ? ready_of(of) : 0;
@@ -555,28 +601,32 @@ int fake_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout
     }
     turn = count ? (turn + i) % count : 0;
     last_ready = found;
-    if (!found && timeout > 0)
+    if (!found && timeout > 0) {
         fake_pass_ms((uint64_t)timeout);
+    }
     return found;
 }
 
 int fake_timerfd_create(int clock, int flags) {
-    if (clock != CLOCK_MONOTONIC || !(flags & TFD_CLOEXEC) || !(flags & TFD_NONBLOCK))
+    if (clock != CLOCK_MONOTONIC || !(flags & TFD_CLOEXEC) || !(flags & TFD_NONBLOCK)) {
         bug("timerfd_create", 0);
+    }
     return goes_well(FAKE_TIMERFD) ? new_descriptor(TIMER) : -1;
 }
 
 int fake_timerfd_settime(int fd, int flags, const struct itimerspec *to, struct itimerspec *was) {
     (void)was;
-    if (at(fd, "timerfd_settime")->kind != TIMER || flags)
+    if (at(fd, "timerfd_settime")->kind != TIMER || flags) {
         bug("timerfd_settime", fd);
+    }
     timer_ns = (uint64_t)to->it_value.tv_sec * 1000000000u + (uint64_t)to->it_value.tv_nsec;
     return 0;
 }
 
 int fake_clock_gettime(clockid_t clock, struct timespec *time) {
-    if (clock != CLOCK_MONOTONIC)
+    if (clock != CLOCK_MONOTONIC) {
         bug("clock_gettime of a clock that can be set", 0);
+    }
     time->tv_sec = (time_t)(now_ns / 1000000000u);
     time->tv_nsec = (long)(now_ns % 1000000000u);
     return 0;

@@ -14,8 +14,9 @@ void check_at(bool holds, const char *file, int line, const char *text, const ch
         return;
     }
     /* One broken loop says the same a million times. */
-    if (failed++ < 50)
+    if (failed++ < 50) {
         fprintf(stderr, "%s:%d: not so: %s  [%s]\n", file, line, text, name);
+    }
 }
 
 int check_report(void) {
@@ -37,28 +38,33 @@ static uint8_t *guarded(void) {
 }
 
 static uint8_t *place(uint8_t *at, const void *bytes, size_t len) {
-    if (bytes && len)
+    if (bytes && len) {
         memcpy(at, bytes, len);
+    }
     return at;
 }
 
 uint8_t *guard_end(const void *bytes, size_t len) {
     static uint8_t *memory;
 
-    if (!memory)
+    if (!memory) {
         memory = guarded();
-    if (len > GUARD_MAX)
+    }
+    if (len > GUARD_MAX) {
         abort();
+    }
     return place(memory + GUARD_MAX - len, bytes, len);
 }
 
 uint8_t *guard_begin(const void *bytes, size_t len) {
     static uint8_t *memory;
 
-    if (!memory)
+    if (!memory) {
         memory = guarded();
-    if (len > GUARD_MAX)
+    }
+    if (len > GUARD_MAX) {
         abort();
+    }
     return place(memory, bytes, len);
 }
 

@@ -38,10 +38,12 @@ int try_head(const char *bytes, size_t len, const struct lws_head_limits *limits
     size_t step = len <= SHORT ? 1 : 211;
 
     CHECK_NAMED(scan_by_bytes(bytes, len, limits) == size, name);
-    for (size_t at = 0; at <= len; at += step)
+    for (size_t at = 0; at <= len; at += step) {
         CHECK_NAMED(scan_cut(bytes, at, len, limits) == size, name);
-    if (size <= 0)
+    }
+    if (size <= 0) {
         return size < 0 ? (int)-size : -1;
+    }
 
     struct lws_request again;
     int fault = lws_head_parse(guard_end(bytes, (size_t)size), (size_t)size, limits, request);

@@ -6,8 +6,9 @@ struct fake_socket *secured_connect(const struct lws_options *options) {
     struct fake_socket *peer;
 
     served_try(options);
-    if (lws_listen(served.context, served.listener, true) != 0)
+    if (lws_listen(served.context, served.listener, true) != 0) {
         abort();
+    }
     peer = served_connect();
     return peer;
 }
@@ -97,8 +98,9 @@ struct fake_socket *secured_session(uint32_t *slot) {
     secured_sends(peer, head, strlen(head), 1000);
     served_round(0);
     secured_decrypt();
-    if (!served_event(LWS_EVENT_REQUEST, 0))
+    if (!served_event(LWS_EVENT_REQUEST, 0)) {
         abort();
+    }
     *slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
     CHECK(lws_upgrade(served.context, *slot, NULL, 0, NULL, 0, false) == 0);
     secured_encrypt();

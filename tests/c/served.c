@@ -42,8 +42,9 @@ bool served_try(const struct lws_options *options) {
 }
 
 void served_begin(const struct lws_options *options) {
-    if (!served_try(options) || lws_listen(served.context, served.listener, false) != 0)
+    if (!served_try(options) || lws_listen(served.context, served.listener, false) != 0) {
         abort();
+    }
 }
 
 void served_end(void) {
@@ -61,17 +62,20 @@ int served_round(int timeout_ms) {
 }
 
 const struct lws_event *served_event(unsigned kind, unsigned n) {
-    for (int i = 0; i < served.count; i++)
-        if (served.events[i].kind == kind && n-- == 0)
+    for (int i = 0; i < served.count; i++) {
+        if (served.events[i].kind == kind && n-- == 0) {
             return &served.events[i];
+        }
+    }
     return NULL;
 }
 
 unsigned served_events(unsigned kind) {
     unsigned n = 0;
 
-    while (served_event(kind, n))
+    while (served_event(kind, n)) {
         n++;
+    }
     return n;
 }
 
@@ -79,13 +83,15 @@ bool served_is(const struct lws_event *event, const void *bytes, size_t length) 
     const uint8_t *payload;
     unsigned kind;
 
-    if (!event || event->length != length)
+    if (!event || event->length != length) {
         return false;
+    }
     kind = event->kind & 15u;
-    if (kind == LWS_EVENT_TEXT_BUFFER || kind == LWS_EVENT_BINARY_BUFFER)
+    if (kind == LWS_EVENT_TEXT_BUFFER || kind == LWS_EVENT_BINARY_BUFFER) {
         payload = lws_message(served.context, event->offset);
-    else
+    } else {
         payload = served.arena + event->offset;
+    }
     return payload && (length == 0 || memcmp(payload, bytes, length) == 0);
 }
 
@@ -101,11 +107,12 @@ struct fake_socket *served_connect(void) {
 const char *served_handshake(int version) {
     static char text[512];
 
-    if (version == LWS_VERSION_HIXIE76)
+    if (version == LWS_VERSION_HIXIE76) {
         return "GET /demo HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n"
                "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\nUpgrade: WebSocket\r\n"
                "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nOrigin: http://example.com\r\n\r\n"
                "^n:ds[4U";
+    }
     snprintf(text, sizeof text,
              "GET /chat?x HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: %d\r\n\r\n",
@@ -126,15 +133,17 @@ struct fake_socket *served_upgrade(int version, uint32_t *slot) {
     served_round(0);
     request = served_event(LWS_EVENT_REQUEST, 0);
     CHECK(request && request->offset == (uint32_t)version);
-    if (!request)
+    if (!request) {
         abort();
+    }
     number = request->slot;
     CHECK(lws_upgrade(served.context, number, NULL, 0, NULL, 0, false) == 0);
     served_round(0);
     CHECK(peer->out_length > 13 && memcmp(peer->out, "HTTP/1.1 101 ", 13) == 0);
     served_forget(peer);
-    if (slot)
+    if (slot) {
         *slot = number;
+    }
     return peer;
 }
 
@@ -144,13 +153,17 @@ void served_frame(struct fake_socket *peer, unsigned first, const void *payload,
 
     frame[0] = (uint8_t)first;
     frame[1] = (uint8_t)(0x80 | (length < 126 ? length : length < 65536 ? 126 : 127));
-    if (length > 125)
-        for (unsigned bytes = length < 65536 ? 2 : 8; bytes; bytes--)
+    if (length > 125) {
+        for (unsigned bytes = length < 65536 ? 2 : 8; bytes; bytes--) {
             frame[header++] = (uint8_t)(bytes > 4 ? 0 : length >> (8 * bytes - 8));
-    for (unsigned i = 0; i < 4; i++)
+        }
+    }
+    for (unsigned i = 0; i < 4; i++) {
         frame[header + i] = (uint8_t)(0x91 + 0x5b * i + length);
-    for (size_t i = 0; i < length; i++)
+    }
+    for (size_t i = 0; i < length; i++) {
         frame[header + 4 + i] = ((const uint8_t *)payload)[i] ^ frame[header + i % 4];
+    }
     fake_peer_sends(peer, frame, header + 4 + length);
     free(frame);
 }
@@ -163,9 +176,10 @@ bool served_out(struct fake_socket *peer, const void *bytes, size_t length) {
     bool same =
         peer->out_length == length && (length == 0 || memcmp(peer->out, bytes, length) == 0);
 
-    if (!same)
+    if (!same) {
         fprintf(stderr, "%zu bytes wanted, %zu sent: %.*s\n", length, peer->out_length,
                 (int)(peer->out_length < 300 ? peer->out_length : 300), (const char *)peer->out);
+    }
     served_forget(peer);
     return same;
 }
@@ -180,8 +194,9 @@ bool served_out_frame(struct fake_socket *peer, unsigned first, const void *payl
     size_t size = lws_frame_header(header, length, first);
 
     if (peer->out_length < size + length || memcmp(peer->out, header, size) != 0 ||
-        (length && memcmp(peer->out + size, payload, length) != 0))
+        (length && memcmp(peer->out + size, payload, length) != 0)) {
         return false;
+    }
     peer->out_length -= size + length;
     memmove(peer->out, peer->out + size + length, peer->out_length);
     return true;
@@ -191,8 +206,9 @@ uint8_t *served_bytes(size_t length) {
     uint64_t seed = length;
     uint8_t *bytes = malloc(length + 1);
 
-    for (size_t i = 0; i < length; i++)
+    for (size_t i = 0; i < length; i++) {
         bytes[i] = (uint8_t)check_random(&seed);
+    }
     return bytes;
 }
 
@@ -201,8 +217,9 @@ int served_write(uint32_t slot, const void *payload, size_t length, int protocol
     uint8_t *memory = malloc(room);
     int result;
 
-    if (length)
+    if (length) {
         memcpy(memory + LWS_SEND_BUFFER_PRE_PADDING, payload, length);
+    }
     result = lws_write(served.context, slot, (uintptr_t)memory + LWS_SEND_BUFFER_PRE_PADDING,
                        length, protocol);
     CHECK(length == 0 || memcmp(memory + LWS_SEND_BUFFER_PRE_PADDING, payload, length) == 0);

@@ -5,8 +5,9 @@
 #include <string.h>
 
 static void hex(const uint8_t *bytes, size_t len, char *out) {
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    }
 }
 
 static void check_hash(const char *text, size_t len, const char *md5, const char *sha1) {
@@ -45,8 +46,9 @@ static void test_hashes(void) {
     };
     char text[200];
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         check_hash(rows[i].text, strlen(rows[i].text), rows[i].md5, rows[i].sha1);
+    }
 
     static const struct {
         size_t length;
@@ -66,8 +68,9 @@ static void test_hashes(void) {
         {184, "a473eda9461f29a9a3f7729f5e29dd2f", "f63820441584d227ce8341408c15e413cde16478"},
     };
     memset(text, 'x', sizeof text);
-    for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)
+    for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) {
         check_hash(text, edges[i].length, edges[i].md5, edges[i].sha1);
+    }
 
     static uint8_t million[1000000];
     uint8_t digest[20];
@@ -142,8 +145,9 @@ static void test_base64_round_trip(void) {
     for (size_t len = 1; len <= sizeof bytes; len++) {
         char text[128];
 
-        for (size_t i = 0; i < len; i++)
+        for (size_t i = 0; i < len; i++) {
             bytes[i] = (uint8_t)check_random(&seed);
+        }
         size_t coded = lws_base64_encode(guard_end(bytes, len), len, text, sizeof text);
         CHECK(coded == (len + 2) / 3 * 4);
         CHECK(lws_base64_decode(text, coded, back, sizeof back) == (ptrdiff_t)len);

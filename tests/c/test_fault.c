@@ -15,10 +15,12 @@ int main(void) {
         CHECK(status == 0 || strcmp(lws_http_reason(status), "Status") != 0);
         CHECK(code == 0 || lws_close_code_valid((unsigned)code));
         if (fault >= LWS_FAULT_HTTP_LINE_TOO_LONG && fault <= LWS_FAULT_WS76_BAD_KEY &&
-            fault != LWS_FAULT_HTTP_EOF_IN_HEAD)
+            fault != LWS_FAULT_HTTP_EOF_IN_HEAD) {
             CHECK_NAMED(status != 0 && code == 0, event);
-        if (fault >= LWS_FAULT_WS_UNMASKED && fault <= LWS_FAULT_WS_PROTOCOL_ERROR)
+        }
+        if (fault >= LWS_FAULT_WS_UNMASKED && fault <= LWS_FAULT_WS_PROTOCOL_ERROR) {
             CHECK_NAMED(status == 0 && code != 0, event);
+        }
     }
     static const int outside[] = {-1, LWS_FAULT_COUNT, 1000000, -1000000};
     for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {

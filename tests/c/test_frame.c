@@ -76,8 +76,9 @@ static void test_decode(void) {
             int found = lws_frame_decode(data, len, row->allowed, &frame);
 
             CHECK_NAMED(found == (len < row->needed ? 0 : row->expected), row->name);
-            if (found <= 0)
+            if (found <= 0) {
                 continue;
+            }
             CHECK_NAMED(frame.length == row->payload && frame.header == found, row->name);
             CHECK_NAMED(memcmp(frame.mask, row->bytes + found - 4, 4) == 0, row->name);
             CHECK_NAMED(frame.opcode == (data[0] & 0xf), row->name);
@@ -91,7 +92,7 @@ static void test_decode(void) {
 static void test_opcodes(void) {
     struct lws_frame frame;
 
-    for (unsigned opcode = 0; opcode < 16; opcode++)
+    for (unsigned opcode = 0; opcode < 16; opcode++) {
         for (unsigned fin = 0; fin < 2; fin++) {
             uint8_t first = (uint8_t)(fin << 7 | opcode);
             bool unknown = (opcode > 2 && opcode < 8) || opcode > 10;
@@ -101,6 +102,7 @@ static void test_opcodes(void) {
 
             CHECK(lws_frame_decode(guard_end(&first, 1), 1, 0, &frame) == expected);
         }
+    }
 }
 
 static const uint64_t lengths[] = {
@@ -118,8 +120,9 @@ static void test_encode(void) {
 
         memset(buffer, 0xee, sizeof buffer);
         CHECK(lws_frame_encode(buffer + 20, length, LWS_FRAME_FIN | LWS_OPCODE_BINARY) == expected);
-        for (size_t j = 0; j < sizeof buffer; j++)
+        for (size_t j = 0; j < sizeof buffer; j++) {
             CHECK((j >= 20 - expected && j < 20) || buffer[j] == 0xee);
+        }
         memcpy(masked, buffer + 20 - expected, expected);
         masked[1] |= 0x80;
         CHECK(lws_frame_decode(masked, expected + 4, 0, &frame) == (int)expected + 4);
@@ -172,13 +175,15 @@ static void test_close_codes(void) {
 
         CHECK(lws_close_code_valid(code) == valid);
         CHECK(lws_close_encode(out, code, NULL, 0) == (valid ? 2 : -LWS_FAULT_WS_CLOSE_CODE));
-        if (code > 65535)
+        if (code > 65535) {
             continue;
+        }
         CHECK(lws_close_decode(payload, 2, &close) == (valid ? 0 : -LWS_FAULT_WS_CLOSE_CODE));
         CHECK(!valid || (close.code == code && close.reason_length == 0));
     }
-    for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)
+    for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) {
         CHECK(!lws_close_code_valid(edges[i]));
+    }
     CHECK(!lws_close_code_valid(70000) && !lws_close_code_valid(65536 + 1000));
 }
 
@@ -205,20 +210,22 @@ static void test_close_decode(void) {
 static void test_close_encode(void) {
     static const char *points[] = {"a", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
 
-    for (size_t width = 1; width <= 4; width++)
+    for (size_t width = 1; width <= 4; width++) {
         for (size_t count = 0; count <= 200; count++) {
             uint8_t reason[800];
             size_t len = count * width, fits = 123 / width * width;
             size_t expected = 2 + (len < fits ? len : fits);
 
-            for (size_t i = 0; i < count; i++)
+            for (size_t i = 0; i < count; i++) {
                 memcpy(reason + i * width, points[width - 1], width);
+            }
             uint8_t *out = guard_begin(NULL, 125);
             memset(out, 0xee, 126);
             CHECK(lws_close_encode(out, 3000, guard_end(reason, len), len) == (int)expected);
             CHECK(out[0] == 0x0b && out[1] == 0xb8 && out[expected] == 0xee);
             CHECK(memcmp(out + 2, reason, expected - 2) == 0);
         }
+    }
     uint8_t out[125];
     CHECK(lws_close_encode(out, 1000, (const uint8_t *)"\xe2\x82", 2) == -LWS_FAULT_WS_UTF8);
     CHECK(lws_close_encode(out, 1005, (const uint8_t *)"\xff", 1) == -LWS_FAULT_WS_CLOSE_CODE);

@@ -118,10 +118,11 @@ static void test_accept(void) {
 
     CHECK(lws_accept_key(guard_end(KEY, 24), 24, accept) == 0);
     CHECK(memcmp(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 28) == 0);
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         CHECK_NAMED(lws_accept_key(guard_end(bad[i], strlen(bad[i])), strlen(bad[i]), accept) ==
                         -LWS_FAULT_WS_BAD_KEY,
                     bad[i]);
+    }
 }
 
 struct row {
@@ -217,13 +218,15 @@ static void test_rows(void) {
         struct lws_request request;
         int found = try_handshake(rows[i].text, strlen(rows[i].text), 76, &request, rows[i].text);
 
-        if (found != rows[i].expected)
+        if (found != rows[i].expected) {
             fprintf(stderr, "found %d (%s)\n", found, lws_fault_event(found));
+        }
         CHECK_NAMED(found == rows[i].expected, rows[i].text);
         CHECK_NAMED(request.version == rows[i].version, rows[i].text);
         CHECK_NAMED((request.key3 != 0) == (rows[i].version == 76), rows[i].text);
-        if (request.key3)
+        if (request.key3) {
             CHECK_NAMED(memcmp(rows[i].text + request.key3 - 4, "\r\n\r\n", 4) == 0, rows[i].text);
+        }
     }
 }
 
@@ -233,7 +236,7 @@ static void test_oldest(void) {
                                   UPGRADE WITH_KEY VERSION("8") "\r\n",
                                   UPGRADE WITH_KEY VERSION("7") "\r\n", HIXIE KEY1 KEY2 "\r\n"};
 
-    for (size_t oldest = 0; oldest < 4; oldest++)
+    for (size_t oldest = 0; oldest < 4; oldest++) {
         for (size_t i = 0; i < 4; i++) {
             struct lws_request request;
             int found =
@@ -242,6 +245,7 @@ static void test_oldest(void) {
             CHECK(found == (i <= oldest ? SERVED : LWS_FAULT_WS_VERSION));
             CHECK(request.version == (i <= oldest ? order[i] : 0));
         }
+    }
 }
 
 static const struct lws_handshake_extra nothing;
@@ -258,9 +262,10 @@ static void check_reply(const char *text, const char *key3, const struct lws_han
     ptrdiff_t found =
         lws_handshake_reply(head, &request, (const uint8_t *)key3, extra, out, (size_t)length);
     CHECK_NAMED(found == length && memcmp(out, expected, (size_t)length) == 0, text);
-    for (size_t room = 0; room < (size_t)length; room++)
+    for (size_t room = 0; room < (size_t)length; room++) {
         CHECK(lws_handshake_reply(head, &request, (const uint8_t *)key3, extra,
                                   guard_end(NULL, room), room) == -LWS_FAULT_HTTP_HEADER_TOO_LONG);
+    }
 }
 
 /* HY-01 and the examples of hixie-76: byte for byte. */
@@ -296,8 +301,8 @@ static void test_replies(void) {
         "Sec-WebSocket-Protocol: sample\r\n\r\n8jKS'y:G*Co,Wxa-");
     struct lws_handshake_extra secure = {.secure = true};
     check_reply(
-        "GET /a?b=c HTTP/1.1\r\nHost: h:444\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n" KEY1
-            KEY2 "Origin: null\r\n\r\n",
+        "GET /a?b=c HTTP/1.1\r\nHost: h:444\r\nConnection: Upgrade\r\nUpgrade: "
+        "WebSocket\r\n" KEY1 KEY2 "Origin: null\r\n\r\n",
         "^n:ds[4U", &secure,
         "HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Origin: null\r\nSec-WebSocket-Location: "
@@ -335,9 +340,10 @@ static void test_refusals(void) {
         const char *body, *stated;
 
         CHECK(full > 0 && full <= sizeof out);
-        for (size_t room = 0; room < full; room++)
+        for (size_t room = 0; room < full; room++) {
             CHECK(lws_http_refusal(statuses[i], true, false, (char *)guard_end(NULL, room), room) ==
                   0);
+        }
         char *copy = (char *)guard_end(NULL, full);
         CHECK(lws_http_refusal(statuses[i], true, false, copy, full) == full);
         CHECK(memcmp(copy, out, full) == 0);

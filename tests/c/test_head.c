@@ -198,8 +198,9 @@ static void test_rows(void) {
         struct lws_request request;
         int found = try_head(rows[i].text, rows[i].length, &default_limits, &request, rows[i].text);
 
-        if (found != rows[i].expected)
+        if (found != rows[i].expected) {
             fprintf(stderr, "found %d (%s)\n", found, lws_fault_event(found));
+        }
         CHECK_NAMED(found == rows[i].expected, rows[i].text);
     }
 }
@@ -273,9 +274,10 @@ static void test_count(void) {
         struct lws_request request;
         int length = snprintf(head, sizeof head, GET HOST);
 
-        for (int field = 0; field < counts[i].fields; field++)
+        for (int field = 0; field < counts[i].fields; field++) {
             length +=
                 snprintf(head + length, sizeof head - (size_t)length, "X%d: %d\r\n", field, field);
+        }
         length += snprintf(head + length, sizeof head - (size_t)length, "\r\n");
         CHECK(try_head(head, (size_t)length, &default_limits, &request, "fields") ==
               counts[i].expected);
@@ -288,12 +290,13 @@ static void test_other_limits(void) {
     size_t length = strlen(text);
     struct lws_request request;
 
-    for (uint32_t line = 0; line < 40; line++)
+    for (uint32_t line = 0; line < 40; line++) {
         for (uint32_t all = 0; all < 60; all++) {
             struct lws_head_limits limits = {line, line, 100, all};
 
             try_head(text, length, &limits, &request, "limits");
         }
+    }
     struct lws_head_limits none = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
     CHECK(try_head(text, length, &none, &request, "no limits") == SERVED);
     struct lws_head_limits fits = {17, 5, 2, 34};
@@ -483,23 +486,27 @@ static void test_random(void) {
         size_t length = 0;
         struct lws_request request;
 
-        if (round % 2)
+        if (round % 2) {
             length = (size_t)snprintf(text, sizeof text, GET HOST "A: %x\r\nB: c\r\n\r\n", round);
+        }
         while (round % 2 == 0 && length < 120) {
             const char *bit = bits[check_random(&seed) % (sizeof bits / sizeof bits[0])];
 
-            if (check_random(&seed) % 16 == 0)
+            if (check_random(&seed) % 16 == 0) {
                 text[length++] = (char)check_random(&seed);
+            }
             memcpy(text + length, bit, strlen(bit));
             length += strlen(bit);
         }
-        for (unsigned i = 0; round % 2 && i < 1 + round % 3; i++)
+        for (unsigned i = 0; round % 2 && i < 1 + round % 3; i++) {
             text[check_random(&seed) % length] = (char)check_random(&seed);
+        }
         try_head(text, length, &default_limits, &request, "random");
         /* The parser must hold its own against what no scan has seen. */
         lws_head_parse(guard_end(text, length), length, &default_limits, &request);
-        if (lws_head_parse(guard_begin(text, length), length, &default_limits, &request) == 0)
+        if (lws_head_parse(guard_begin(text, length), length, &default_limits, &request) == 0) {
             lws_handshake_check(guard_end(text, length), 76, &request);
+        }
     }
 }
 

@@ -25,21 +25,27 @@ static void check_piece(const uint8_t *source, size_t offset, size_t len, size_t
     memcpy(wide, source, offset + len + 64);
     memcpy(plain, source, offset + len + 64);
     lws_mask(wide + offset, len, key, phase);
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         plain[offset + i] ^= key[(phase + i) % 4];
+    }
     CHECK_NAMED(memcmp(wide, plain, offset + len + 64) == 0, name);
 }
 
 static void test_against_plain(const uint8_t *source) {
     static const size_t lengths[] = {511, 512, 513, 1023, 1024, 4095, 4096, 4097, 65535, 65536};
 
-    for (size_t offset = 0; offset < 64; offset++)
-        for (size_t len = 0; len <= 400; len++)
+    for (size_t offset = 0; offset < 64; offset++) {
+        for (size_t len = 0; len <= 400; len++) {
             check_piece(source, offset, len, len % 7);
-    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
-        for (size_t offset = 0; offset < 64; offset += 3)
-            for (size_t phase = 0; phase < 4; phase++)
+        }
+    }
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        for (size_t offset = 0; offset < 64; offset += 3) {
+            for (size_t phase = 0; phase < 4; phase++) {
                 check_piece(source, offset, lengths[i], phase);
+            }
+        }
+    }
     check_piece(source, 5, 1000, SIZE_MAX - 2);
 }
 
@@ -49,8 +55,9 @@ static void test_plain(const uint8_t *source) {
     for (size_t phase = 0; phase < 9; phase++) {
         memcpy(data, source, sizeof data);
         lws_mask_plain(data + 1, 50, key, phase);
-        for (size_t i = 0; i < sizeof data; i++)
+        for (size_t i = 0; i < sizeof data; i++) {
             CHECK(data[i] == (i >= 1 && i < 51 ? source[i] ^ key[(phase + i - 1) % 4] : source[i]));
+        }
     }
 }
 
@@ -67,8 +74,9 @@ static void test_cuts(const uint8_t *source) {
         CHECK(memcmp(whole, cut, sizeof cut) == 0);
     }
     memcpy(cut, source, sizeof cut);
-    for (size_t i = 0; i < sizeof cut; i++)
+    for (size_t i = 0; i < sizeof cut; i++) {
         lws_mask(cut + i, 1, key, i);
+    }
     CHECK(memcmp(whole, cut, sizeof cut) == 0);
 }
 
@@ -86,8 +94,9 @@ int main(void) {
     static uint8_t source[70000];
     uint64_t seed = 2;
 
-    for (size_t i = 0; i < sizeof source; i++)
+    for (size_t i = 0; i < sizeof source; i++) {
         source[i] = (uint8_t)check_random(&seed);
+    }
     test_example();
     test_plain(source);
     test_against_plain(source);

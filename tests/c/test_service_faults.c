@@ -25,14 +25,16 @@ static struct fake_socket *fill_gather(unsigned clients, struct fake_socket **pe
             uint32_t left = LWS_GATHER_SIZE - used - chunk;
             uint32_t length = left >= 2 * 127 ? 125 : left >= 127 + 3 ? 60 : left - 2 - 3;
 
-            if (left <= 5)
+            if (left <= 5) {
                 break;
+            }
             served_frame(peers[i], 0x89, ping, length);
             chunk += 2 + length;
         }
         used += chunk;
-        if (LWS_GATHER_SIZE - used <= 5)
+        if (LWS_GATHER_SIZE - used <= 5) {
             return peers[i];
+        }
     }
     abort();
 }
@@ -45,25 +47,30 @@ static void test_death_in_flush(int what) {
 
     options.ping_interval = what == 2 ? 50 : 0;
     served_begin(&options);
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < 8; i++) {
         peers[i] = served_upgrade(LWS_VERSION_RFC6455, &slots[i]);
+    }
     last = fill_gather(8, peers);
-    if (what == 0)
+    if (what == 0) {
         served_frame(last, 0x83, "", 0); /* a fault: Close 1002 is due */
-    else if (what == 1)
+    } else if (what == 1) {
         served_frame(last, 0x88, "\x03\xe8", 2); /* the peer's Close: its echo is due */
-    else
+    } else {
         fake_pass_ms(60); /* silence over there: our ping is due */
+    }
     /* It has gone meanwhile. Those before it in the list of sends are well. */
     last->error = 0;
-    for (unsigned i = 0; i < 8; i++)
-        if (peers[i] == last)
+    for (unsigned i = 0; i < 8; i++) {
+        if (peers[i] == last) {
             fake_fail(FAKE_SEND, i, ECONNRESET);
+        }
+    }
     for (unsigned rounds = 0; rounds < 6; rounds++) {
         served_round(0);
         ends += served_events(LWS_EVENT_CLOSED);
-        if (rounds == 0)
+        if (rounds == 0) {
             CHECK(!fake_fail_pending(FAKE_SEND));
+        }
     }
     CHECK(ends == 1);
     CHECK(last->closed);
@@ -166,8 +173,9 @@ static void test_emfile(void) {
     fake_fail(FAKE_EPOLL_CTL, 0, ENOMEM);
     served_round(-1);
     CHECK(fake_last_wait() > 0 && fake_last_wait() <= 100);
-    for (unsigned i = 0; i < 4 && !peer->accepted; i++)
+    for (unsigned i = 0; i < 4 && !peer->accepted; i++) {
         served_round(-1);
+    }
     CHECK(peer->accepted);
     served_end();
 }
@@ -188,8 +196,9 @@ static void test_accept_errors(void) {
         peer = fake_connect();
         served_round(0);
         CHECK(served_events(LWS_EVENT_FAULT) == 1 && !peer->accepted);
-        for (unsigned rounds = 0; rounds < 10; rounds++)
+        for (unsigned rounds = 0; rounds < 10; rounds++) {
             served_round(-1);
+        }
         CHECK(peer->accepted);
         served_end();
     }
@@ -210,8 +219,9 @@ static void test_interrupted(void) {
     CHECK(served_is(served_event(LWS_EVENT_TEXT, 0), "hello", 5));
     fake_fail_many(FAKE_SEND, 0, 2, EINTR);
     CHECK(served_say(slot, "hello", LWS_WRITE_TEXT) == 0);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
         served_round(0);
+    }
     CHECK(served_out_text(peer, "\x81\x05hello"));
     served_end();
 }
@@ -228,8 +238,9 @@ static void test_stop_without_memory(void) {
     CHECK(served_write(slot, bytes, 20000, LWS_WRITE_BINARY) == 0);
     fake_fail_many(FAKE_ALLOCATE, 0, 1, ENOMEM);
     CHECK(lws_stop(served.context) == 0);
-    for (unsigned i = 0; i < 40 && lws_connections(served.context); i++)
+    for (unsigned i = 0; i < 40 && lws_connections(served.context); i++) {
         served_round(500);
+    }
     CHECK(lws_connections(served.context) == 0 && peer->closed);
     served_end();
     free(bytes);
@@ -247,8 +258,9 @@ static void answer(const struct lws_event *event, unsigned *established, unsigne
             int fd = fake_file(30000);
 
             served_say(slot, reply, LWS_WRITE_HTTP);
-            if (lws_send_file(served.context, slot, fd, 0, 30000) != 0)
+            if (lws_send_file(served.context, slot, fd, 0, 30000) != 0) {
                 fake_file_done(fd);
+            }
             lws_reply_end(served.context, slot, true);
         } else if (lws_upgrade(served.context, slot, "chat", 4, NULL, 0, false) == 0) {
             ++*established;
@@ -281,8 +293,9 @@ static void rounds(unsigned number, unsigned *established, unsigned *closed) {
     while (number--) {
         int count = served_round(20);
 
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count; i++) {
             answer(&served.events[i], established, closed);
+        }
     }
 }
 
@@ -323,8 +336,9 @@ static bool run_with(enum fake_call call, unsigned nth, int error) {
         return false;
     }
     (void)lws_fileno(served.context);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4; i++) {
         peers[i] = fake_connect();
+    }
     rounds(6, &established, &closed);
     served_sends(peers[0], served_handshake(13));
     served_sends(peers[1], served_handshake(76));
@@ -363,10 +377,12 @@ static bool run_with(enum fake_call call, unsigned nth, int error) {
     served_frame(peers[0], 0x88, "\x03\xe8", 2);
     fake_peer_sends(peers[1], "\xff\x00", 2);
     rounds(3, &established, &closed);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4; i++) {
         fake_peer_fin(peers[i]);
-    for (unsigned i = 0; i < 100 && lws_connections(served.context); i++)
+    }
+    for (unsigned i = 0; i < 100 && lws_connections(served.context); i++) {
         rounds(1, &established, &closed);
+    }
     CHECK(lws_connections(served.context) == 0);
     rounds(2, &established, &closed);
     CHECK(established == closed);
@@ -402,17 +418,20 @@ static void test_each_call(void) {
     for (unsigned i = 0; i < sizeof plans / sizeof *plans; i++) {
         unsigned nth = 0;
 
-        while (!run_with(plans[i].call, nth, plans[i].error) && nth < 2000)
+        while (!run_with(plans[i].call, nth, plans[i].error) && nth < 2000) {
             nth++;
+        }
         CHECK_NAMED(nth > 0 && nth < 2000, plans[i].name);
-        if (getenv("VERBOSE"))
+        if (getenv("VERBOSE")) {
             printf("%s: %u calls\n", plans[i].name, nth);
+        }
     }
 }
 
 int main(void) {
-    for (int what = 0; what < 3; what++)
+    for (int what = 0; what < 3; what++) {
         test_death_in_flush(what);
+    }
     test_empty_segment();
     test_empty_trim();
     test_interest_fails();

@@ -12,8 +12,9 @@
 static bool answer_one(void) {
     const struct lws_event *event = served_event(LWS_EVENT_REQUEST, 0);
 
-    if (!event)
+    if (!event) {
         return false;
+    }
     CHECK(served_say(event->slot, REPLY, LWS_WRITE_HTTP) == 0);
     CHECK(lws_reply_end(served.context, event->slot, true) == 0);
     return true;
@@ -32,8 +33,9 @@ static void test_cuts(void) {
         fake_peer_sends(peer, text, at);
         served_round(0);
         fake_peer_sends(peer, text + at, sizeof text - 1 - at);
-        if (!served_event(LWS_EVENT_REQUEST, 0))
+        if (!served_event(LWS_EVENT_REQUEST, 0)) {
             served_round(0);
+        }
         event = served_event(LWS_EVENT_REQUEST, 0);
         CHECK(event && event->offset == LWS_VERSION_HTTP);
         if (event) {
@@ -59,8 +61,9 @@ static void test_pipeline(void) {
 
     served_begin(NULL);
     peer = served_connect();
-    for (unsigned i = 0; i < 150; i++)
+    for (unsigned i = 0; i < 150; i++) {
         served_sends(peer, GET);
+    }
     for (unsigned i = 0; i < 400; i++) {
         served_round(0);
         CHECK(served_events(LWS_EVENT_REQUEST) <= 1);
@@ -160,18 +163,21 @@ static void test_file(uint64_t length, size_t window, bool at_once) {
     for (unsigned i = 0; i < 2000 && peer->out_length < size + length; i++) {
         served_round(0);
         CHECK(!served_event(LWS_EVENT_REQUEST, 0) || peer->out_length == size + length);
-        if (window != FAKE_UNLIMITED)
+        if (window != FAKE_UNLIMITED) {
             peer->window += window;
+        }
     }
     CHECK(peer->out_length == size + length && memcmp(peer->out, head, size) == 0);
-    for (uint64_t i = 0; i < length; i++)
+    for (uint64_t i = 0; i < length; i++) {
         if (peer->out[size + i] != fake_file_byte(10 + i)) {
             CHECK(peer->out[size + i] == fake_file_byte(10 + i));
             break;
         }
+    }
     CHECK(!fake_is_open(fd));
-    if (!served_event(LWS_EVENT_REQUEST, 0))
+    if (!served_event(LWS_EVENT_REQUEST, 0)) {
         served_round(0);
+    }
     peer->window = FAKE_UNLIMITED;
     served_forget(peer);
     CHECK(answer_one());
@@ -194,8 +200,9 @@ static void test_file_truncated(uint64_t length, uint64_t there, bool at_once) {
     fd = fake_file(there);
     CHECK(reply_with(slot, "head", fd, 0, length, at_once) == 0);
     lws_reply_end(served.context, slot, true);
-    for (unsigned i = 0; i < 3 && !peer->closed; i++)
+    for (unsigned i = 0; i < 3 && !peer->closed; i++) {
         served_round(0);
+    }
     served_round(0);
     CHECK(peer->closed && peer->out_length <= 4 + there && !fake_is_open(fd));
     CHECK(lws_connections(served.context) == 0);
@@ -347,8 +354,9 @@ static void test_linger_limit(void) {
     served_round(0);
     served_round(0);
     fake_peer_sends(peer, bytes, 100000);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
         served_round(0);
+    }
     /* Enough was dropped; the refusal may be read until the deadline. */
     CHECK(!peer->closed && peer->taken < 70000 && fake_last_ready() == 0);
     served_round(1000);
@@ -364,8 +372,9 @@ static void test_limits(void) {
 
     options.max_connections = 2;
     served_begin(&options);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4; i++) {
         peers[i] = fake_connect();
+    }
     served_round(0);
     CHECK(served_events(LWS_EVENT_FAULT) == 2);
     CHECK(served_event(LWS_EVENT_FAULT, 0)->offset == LWS_FAULT_CONN_LIMIT);
@@ -458,8 +467,9 @@ static void test_stop(void) {
     served_round(0);
     CHECK(served_event(LWS_EVENT_CLOSED, 0)->code == 1001);
     fake_peer_fin(open);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
         served_round(0);
+    }
     CHECK(lws_connections(served.context) == 0 && !late->accepted);
     served_end();
 }

@@ -37,10 +37,12 @@ static void test_partial(size_t window, size_t send_most) {
     }
     CHECK(served_say(slot, "ping", LWS_WRITE_PING) == 0);
     served_round(0);
-    if (window != FAKE_UNLIMITED)
+    if (window != FAKE_UNLIMITED) {
         trickle(peer, slot, window);
-    for (unsigned i = 0; i < 5; i++)
+    }
+    for (unsigned i = 0; i < 5; i++) {
         served_round(0);
+    }
     for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         CHECK(served_out_frame(peer, 0x82, bytes, lengths[i]));
         CHECK(served_out_frame(peer, 0x82, bytes, lengths[i]));
@@ -61,23 +63,26 @@ static void test_gather_overflow(void) {
     unsigned sent = 0;
 
     served_begin(NULL);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
         peers[i] = served_upgrade(13, &slots[i]);
+    }
     peers[1]->window = 50000;
-    for (unsigned n = 0; n < 100; n++)
+    for (unsigned n = 0; n < 100; n++) {
         for (unsigned i = 0; i < 3; i++) {
             size_t length = (n * 37 + i * 101) % 8000;
 
             CHECK(lws_write_copy(served.context, slots[i], bytes, length, LWS_WRITE_BINARY) == 0);
             sent++;
         }
+    }
     served_round(0);
     trickle(peers[1], slots[1], 30000);
-    for (unsigned n = 0; n < 100; n++)
+    for (unsigned n = 0; n < 100; n++) {
         for (unsigned i = 0; i < 3; i++) {
             CHECK(served_out_frame(peers[i], 0x82, bytes, (n * 37 + i * 101) % 8000));
             sent--;
         }
+    }
     CHECK(sent == 0 && peers[0]->out_length + peers[1]->out_length + peers[2]->out_length == 0);
     served_end();
     free(bytes);
@@ -205,20 +210,22 @@ static void test_writes(void) {
 static void test_echo_in_place(void) {
     static const int versions[] = {13, 76};
 
-    for (unsigned from = 0; from < 2; from++)
+    for (unsigned from = 0; from < 2; from++) {
         for (unsigned to = 0; to < 2; to++) {
             struct fake_socket *peers[2];
             uint32_t slots[2];
             unsigned n = 0;
 
             served_begin(NULL);
-            for (unsigned i = 0; i < 2; i++)
+            for (unsigned i = 0; i < 2; i++) {
                 peers[i] = served_upgrade(versions[i], &slots[i]);
+            }
             for (unsigned i = 0; i < 3; i++) {
-                if (versions[from] == 76)
+                if (versions[from] == 76) {
                     fake_peer_sends(peers[from], "\0abc\xff", 5);
-                else
+                } else {
                     served_frame(peers[from], 0x81, "abc", 3);
+                }
             }
             served_round(0);
             for (int i = 0; i < served.count; i++, n++) {
@@ -237,6 +244,7 @@ static void test_echo_in_place(void) {
                                                   15));
             served_end();
         }
+    }
 }
 
 static void test_broadcast(void) {
@@ -312,8 +320,9 @@ static void test_flow(void) {
     CHECK(served_is(served_event(LWS_EVENT_TEXT, 0), "wait", 4));
 
     /* What waits undecoded waits too; so does one that is blocked and off at once. */
-    for (unsigned i = 0; i < 200; i++)
+    for (unsigned i = 0; i < 200; i++) {
         served_frame(peer, 0x81, "m", 1);
+    }
     served_round(0);
     CHECK(served_events(LWS_EVENT_TEXT) == 128);
     peer->window = 0;
@@ -446,8 +455,9 @@ static void test_watch(void) {
     CHECK(lws_watch(served.context, fd, 0, 10) == 0);
     fake_fail(FAKE_EPOLL_CTL, 0, ENOMEM);
     CHECK(lws_watch(served.context, fd, EPOLLIN, 10) == -ENOMEM);
-    for (unsigned i = 0; i < LWS_WATCHES - 1; i++)
+    for (unsigned i = 0; i < LWS_WATCHES - 1; i++) {
         CHECK(lws_watch(served.context, fake_watchable(), EPOLLIN, i) == 0);
+    }
     CHECK(lws_watch(served.context, fd, EPOLLIN, 10) == -ENOSPC);
     lws_context_destroy(served.context);
     CHECK(fake_open() == LWS_WATCHES); /* they stay the caller's */

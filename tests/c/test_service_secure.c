@@ -33,8 +33,9 @@ static void test_records(size_t size, size_t recv_most) {
     for (unsigned i = 0; i < 30; i++) {
         served_round(0);
         secured_decrypt();
-        if (served_event(LWS_EVENT_TEXT, 0))
+        if (served_event(LWS_EVENT_TEXT, 0)) {
             CHECK(served_is(served_event(LWS_EVENT_TEXT, 0), "hello", 5));
+        }
         secured_encrypt();
     }
     CHECK(secured_plain(peer, out, &type) == 6 && memcmp(out, "\x8a\x04ping", 6) == 0);
@@ -50,8 +51,9 @@ static void test_records(size_t size, size_t recv_most) {
           type == 21);
     CHECK(peer->shut);
     fake_peer_fin(peer);
-    for (unsigned i = 0; i < 3 && !served_event(LWS_EVENT_SECURE_END, 0); i++)
+    for (unsigned i = 0; i < 3 && !served_event(LWS_EVENT_SECURE_END, 0); i++) {
         served_round(0);
+    }
     CHECK(served_event(LWS_EVENT_SECURE_END, 0) != NULL && peer->closed);
     served_end();
 }
@@ -80,18 +82,20 @@ static void test_reply(size_t window) {
     for (unsigned i = 0; i < 3000 && !peer->shut; i++) {
         secured_encrypt();
         served_round(0);
-        if (window != FAKE_UNLIMITED)
+        if (window != FAKE_UNLIMITED) {
             peer->window += window;
+        }
     }
     CHECK(peer->shut);
     length = secured_plain(peer, out, &type);
     CHECK(length == strlen(head) + 70002 && type == 21);
     CHECK(memcmp(out, head, strlen(head)) == 0);
-    for (size_t i = 0; i < 70000 && length == strlen(head) + 70002; i++)
+    for (size_t i = 0; i < 70000 && length == strlen(head) + 70002; i++) {
         if (out[strlen(head) + i] != fake_file_byte(i)) {
             CHECK(out[strlen(head) + i] == fake_file_byte(i));
             break;
         }
+    }
     CHECK(lws_queued(served.context, slot) <= 0);
     served_end();
     free(out);
@@ -107,10 +111,11 @@ static void test_empty(bool upgrade) {
     served_round(0);
     secured_decrypt();
     slot = served_event(LWS_EVENT_REQUEST, 0)->slot;
-    if (upgrade)
+    if (upgrade) {
         CHECK(lws_upgrade(served.context, slot, "a\nb", 3, NULL, 0, false) == LWS_ERROR_ARGUMENT);
-    else
+    } else {
         CHECK(served_say(slot, "", LWS_WRITE_HTTP) == 0);
+    }
     CHECK(lws_reply_end(served.context, slot, true) == 0);
     secured_encrypt();
     served_round(0);
@@ -121,10 +126,11 @@ static void test_empty(bool upgrade) {
     secured_decrypt();
     CHECK(served_say(served_event(LWS_EVENT_REQUEST, 0)->slot, "secret", LWS_WRITE_HTTP) == 0);
     lws_reply_end(served.context, served_event(LWS_EVENT_REQUEST, 0)->slot, true);
-    if (upgrade)
+    if (upgrade) {
         lws_close(served.context, slot, 1000, NULL, 0);
-    else
+    } else {
         secured_sends(peer, "nonsense\r\n", 10, 100);
+    }
     secured_encrypt();
     served_round(0);
     secured_decrypt();
@@ -165,8 +171,9 @@ static void test_failures(void) {
     fake_peer_sends(peer, HANDSHAKE_RECORD, 10);
     served_round(0);
     CHECK(served_event(LWS_EVENT_SECURE, 0)->code == 1);
-    for (unsigned i = 0; i < 20 && !peer->closed; i++)
+    for (unsigned i = 0; i < 20 && !peer->closed; i++) {
         served_round(100);
+    }
     CHECK(peer->closed && peer->out_length == 0);
 
     /* A record that is never whole keeps no more than a record. */

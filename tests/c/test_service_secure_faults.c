@@ -98,8 +98,9 @@ static void test_receiving_fails(void) {
     /* No memory to keep the beginning of a record, alone or behind one that is whole. */
     for (unsigned behind = 0; behind < 2; behind++) {
         peer = secured_begin(&slot);
-        if (behind)
+        if (behind) {
             secured_sends(peer, "\x81\x82\0\0\0\0hi", 8, 100);
+        }
         fake_peer_sends(peer, "\x17\x03\x03\0\x05he", 7);
         fake_fail(FAKE_ALLOCATE, 0, ENOMEM);
         served_round(0);
@@ -182,11 +183,13 @@ static void test_many_messages(unsigned count, size_t record) {
         served_round(0);
         /* Those from before, kept, and those of this round's records. */
         secured_decrypt();
-        for (unsigned n = 0; served_event(LWS_EVENT_TEXT, n) && seen < count; n++, seen++, idle = 0)
+        for (unsigned n = 0; served_event(LWS_EVENT_TEXT, n) && seen < count;
+             n++, seen++, idle = 0) {
             if (!served_is(served_event(LWS_EVENT_TEXT, n), bytes + 10 * seen + 6, 4)) {
                 CHECK(served_is(served_event(LWS_EVENT_TEXT, n), bytes + 10 * seen + 6, 4));
                 seen = count;
             }
+        }
     }
     CHECK(seen == count);
     served_end();
@@ -251,8 +254,9 @@ static void test_broadcast(size_t size) {
     memset(bytes, 'b', size + 64);
     fake_peer_fin(secured_connect(NULL));
     served_round(0);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
         peers[i] = secured_session(&slots[i]);
+    }
     peers[1]->window = 3;
     CHECK(served_say(slots[1], "before", LWS_WRITE_TEXT) == 0);
     secured_encrypt();
@@ -312,8 +316,9 @@ static void test_sending_fails(void) {
     uint32_t length;
 
     /* More than a share is gathered: it is queued, for which there is no memory. */
-    for (unsigned i = 0; i < 12; i++)
+    for (unsigned i = 0; i < 12; i++) {
         CHECK(served_write(slot, bytes, 8000, LWS_WRITE_BINARY) == 0);
+    }
     fake_fail(FAKE_ALLOCATE, 0, ENOMEM);
     CHECK(lws_secure_next(served.context, &at, &length) == LWS_NO_SLOT);
     served_round(0);
@@ -322,8 +327,9 @@ static void test_sending_fails(void) {
 
     /* The same with memory. */
     peer = secured_begin(&slot);
-    for (unsigned i = 0; i < 12; i++)
+    for (unsigned i = 0; i < 12; i++) {
         CHECK(served_write(slot, bytes, 8000, LWS_WRITE_BINARY) == 0);
+    }
     for (unsigned i = 0; i < 5; i++) {
         secured_encrypt();
         served_round(0);
@@ -365,9 +371,10 @@ static void test_sending_fails(void) {
             CHECK(lws_secure_send(served.context, slot, (const uint8_t *)"x", 1) == 0);
         }
         fake_fail(FAKE_SEND, 0, EPIPE);
-        if (!queued)
+        if (!queued) {
             CHECK(lws_secure_send(served.context, slot, (const uint8_t *)"x", 1) ==
                   LWS_ERROR_CLOSED);
+        }
         served_round(0);
         CHECK(served_event(LWS_EVENT_CLOSED, 0) != NULL);
         served_end();
@@ -384,13 +391,15 @@ static void test_gathered_by_many(void) {
 
     fake_peer_fin(secured_connect(NULL));
     served_round(0);
-    for (unsigned i = 0; i < PEERS; i++)
+    for (unsigned i = 0; i < PEERS; i++) {
         peers[i] = secured_session(&slots[i]);
-    for (unsigned n = 0; n < EACH; n++)
+    }
+    for (unsigned n = 0; n < EACH; n++) {
         for (unsigned i = 0; i < PEERS; i++) {
             bytes[0] = (uint8_t)(16 * n + i);
             CHECK(served_write(slots[i], bytes, SIZE, LWS_WRITE_BINARY) == 0);
         }
+    }
     for (unsigned i = 0; i < 5; i++) {
         secured_encrypt();
         served_round(0);

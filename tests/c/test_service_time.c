@@ -10,10 +10,12 @@ static int closed_after(const struct fake_socket *peer, unsigned ms, unsigned *c
 
     while (fake_now_ms() - from < ms) {
         served_round(10);
-        if (closed)
+        if (closed) {
             *closed += served_events(LWS_EVENT_CLOSED);
-        if (peer->closed)
+        }
+        if (peer->closed) {
             return (int)(fake_now_ms() - from);
+        }
     }
     return -1;
 }
@@ -22,8 +24,9 @@ static int closed_after(const struct fake_socket *peer, unsigned ms, unsigned *c
 static void pass(unsigned ms) {
     fake_pass_ms(ms);
     served_round(0);
-    if (ms > 100)
+    if (ms > 100) {
         served_round(0);
+    }
 }
 
 static bool near(int found, int wanted) {
@@ -88,10 +91,11 @@ static void test_close(int version) {
     peer = served_upgrade(version, &slot);
     CHECK(lws_close(served.context, slot, 1000, (const uint8_t *)"bye", 3) == 0);
     served_round(0);
-    if (version == 76)
+    if (version == 76) {
         fake_peer_sends(peer, "\xff\x00", 2);
-    else
+    } else {
         served_frame(peer, 0x88, "\x03\xe9", 2);
+    }
     served_round(0);
     CHECK(served_event(LWS_EVENT_CLOSED, 0)->code == (version == 76 ? 1005 : 1001));
     CHECK(peer->shut && !peer->closed);

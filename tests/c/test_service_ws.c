@@ -91,14 +91,16 @@ static void test_cuts(void) {
             unsigned found = 0;
 
             for (unsigned rounds = 0; rounds < 5; rounds++) {
-                for (int n = 0; n < served.count; n++)
+                for (int n = 0; n < served.count; n++) {
                     if (served.events[n].kind <= LWS_EVENT_BINARY_BUFFER) {
                         CHECK(found < 3 &&
                               served_is(&served.events[n], wanted[found], strlen(wanted[found])));
                         found++;
                     }
-                if (rounds == 0)
+                }
+                if (rounds == 0) {
                     fake_peer_sends(peer, stream + at, length - at);
+                }
                 served_round(0);
             }
             CHECK(found == 3);
@@ -127,8 +129,9 @@ static void test_pieces(void) {
         for (int n = 0; n < served.count; n++) {
             const struct lws_event *event = &served.events[n];
 
-            if (event->kind > LWS_EVENT_BINARY_BUFFER)
+            if (event->kind > LWS_EVENT_BINARY_BUFFER) {
                 continue;
+            }
             if (event->kind == LWS_EVENT_TEXT) {
                 CHECK(event->code == 0 && served_is(event, "whole", 5));
                 continue;
@@ -272,8 +275,9 @@ static void test_pongs(void) {
     served_round(0);
     CHECK(peer->taken < peer->arrived); /* it is not read from meanwhile */
     peer->window = FAKE_UNLIMITED;
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3; i++) {
         served_round(0);
+    }
     CHECK(served_out_frame(peer, 0x82, bytes, 30000));
     CHECK(served_out(peer,
                      "\x8a\x05three\x8a\x04"
@@ -285,13 +289,15 @@ static void test_pongs(void) {
     served_round(0);
     peer->window = 0;
     served_round(0);
-    for (unsigned i = 0; i < 50; i++)
+    for (unsigned i = 0; i < 50; i++) {
         served_frame(peer, 0x89, "more", 4);
+    }
     served_frame(peer, 0x89, "newest", 6);
     served_round(0);
     peer->window = FAKE_UNLIMITED;
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4; i++) {
         served_round(0);
+    }
     CHECK(served_out_frame(peer, 0x8a, "five", 4));
     while (served_out_frame(peer, 0x8a, "more", 4)) {
     }
@@ -363,13 +369,15 @@ static void test_closing(void) {
     /* Without a Close: 1006, whether it leaves or is torn away, inside a frame or between two. */
     for (unsigned how = 0; how < 4; how++) {
         peer = served_upgrade(13, NULL);
-        if (how & 1)
+        if (how & 1) {
             fake_peer_sends(peer, "\x81\x85\0\0\0\0he", 8);
+        }
         served_round(0);
-        if (how & 2)
+        if (how & 2) {
             fake_peer_resets(peer, ECONNRESET);
-        else
+        } else {
             fake_peer_fin(peer);
+        }
         served_round(0);
         CHECK(served_event(LWS_EVENT_CLOSED, 0)->code == 1006);
         CHECK(served_event(LWS_EVENT_FAULT, 0)->offset == LWS_FAULT_WS_ABNORMAL);
@@ -421,17 +429,19 @@ static void test_many(void) {
     }
     for (unsigned i = 0; i < 100; i++) {
         for (unsigned n = 0; n < 300; n++) {
-            if (i & 1)
+            if (i & 1) {
                 served_frame(peers[i], 0x81, "m", 1);
-            else
+            } else {
                 fake_peer_sends(peers[i], "\0m\xff", 3);
+            }
         }
     }
     for (unsigned rounds = 0; rounds < 100; rounds++) {
         served_round(10);
-        for (int n = 0; n < served.count; n++)
+        for (int n = 0; n < served.count; n++) {
             messages +=
                 served_is(&served.events[n], "m", 1) && served.events[n].kind == LWS_EVENT_TEXT;
+        }
     }
     CHECK(messages == 30000);
     CHECK(lws_abort_all(served.context) == 0);

@@ -18,23 +18,27 @@ static int reference(const uint8_t *data, size_t len) {
             continue;
         }
         more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
-        if (lead < 0xc0 || lead > 0xf7)
+        if (lead < 0xc0 || lead > 0xf7) {
             return 1;
+        }
         /* The range of code points that the bytes up to here can still become. */
         low = high = lead & (0x3fu >> more);
         for (unsigned j = 1; j <= more; j++) {
             bool there = i + j < len;
 
-            if (there && (data[i + j] & 0xc0) != 0x80)
+            if (there && (data[i + j] & 0xc0) != 0x80) {
                 return 1;
+            }
             low = low << 6 | (there ? data[i + j] & 0x3fu : 0);
             high = high << 6 | (there ? data[i + j] & 0x3fu : 0x3f);
         }
         uint32_t least = more == 1 ? 0x80 : more == 2 ? 0x800 : 0x10000;
-        if (high < least || low > 0x10ffff || (low >= 0xd800 && high <= 0xdfff))
+        if (high < least || low > 0x10ffff || (low >= 0xd800 && high <= 0xdfff)) {
             return 1;
-        if (i + more >= len)
+        }
+        if (i + more >= len) {
             return 2;
+        }
         i += more + 1;
     }
     return 0;
@@ -52,8 +56,9 @@ static void check_text(const uint8_t *text, size_t len, int expected, const char
     CHECK_NAMED(kind(plain) == expected, name);
     CHECK_NAMED(lws_utf8(LWS_UTF8_COMPLETE, data, len) == plain, name);
     CHECK_NAMED(lws_utf8(LWS_UTF8_COMPLETE, guard_begin(text, len), len) == plain, name);
-    for (size_t i = 0; i < len; i++)
+    for (size_t i = 0; i < len; i++) {
         state = lws_utf8(state, data + i, 1);
+    }
     CHECK_NAMED(state == plain, name);
     for (size_t at = 0; at <= len && len <= 300; at++) {
         state = lws_utf8(LWS_UTF8_COMPLETE, data, at);
@@ -126,22 +131,27 @@ static void test_exhaustively(void) {
         int expected = reference(bytes, 3);
 
         wrong += kind(lws_utf8_plain(LWS_UTF8_COMPLETE, bytes, 3)) != expected;
-        if ((all & 0xff) == 0)
+        if ((all & 0xff) == 0) {
             wrong += kind(lws_utf8(LWS_UTF8_COMPLETE, bytes, 2)) != reference(bytes, 2);
-        if ((all & 0xffff) == 0)
+        }
+        if ((all & 0xffff) == 0) {
             wrong += kind(lws_utf8(LWS_UTF8_COMPLETE, bytes, 1)) != reference(bytes, 1);
+        }
     }
     CHECK(wrong == 0);
 
-    for (uint32_t lead = 0xe0; lead < 0x100; lead++)
-        for (uint32_t second = 0; second < 0x100; second++)
-            for (size_t third = 0; third < sizeof thirds; third++)
+    for (uint32_t lead = 0xe0; lead < 0x100; lead++) {
+        for (uint32_t second = 0; second < 0x100; second++) {
+            for (size_t third = 0; third < sizeof thirds; third++) {
                 for (size_t fourth = 0; fourth < sizeof thirds; fourth++) {
                     uint8_t bytes[4] = {(uint8_t)lead, (uint8_t)second, thirds[third],
                                         thirds[fourth]};
 
                     wrong += kind(lws_utf8(LWS_UTF8_COMPLETE, bytes, 4)) != reference(bytes, 4);
                 }
+            }
+        }
+    }
     CHECK(wrong == 0);
 }
 
@@ -150,7 +160,7 @@ static void test_in_blocks(void) {
     uint8_t text[320];
     unsigned long wrong = 0;
 
-    for (uint32_t pair = 0; pair < 0x10000; pair++)
+    for (uint32_t pair = 0; pair < 0x10000; pair++) {
         for (size_t at = 120; at < 200; at += 1 + pair % 5) {
             memset(text, 'a', sizeof text);
             text[at] = (uint8_t)(pair >> 8);
@@ -159,6 +169,7 @@ static void test_in_blocks(void) {
             text[at + 3] = at & 1 ? 0xbf : 'z';
             wrong += lws_utf8(0, text, sizeof text) != lws_utf8_plain(0, text, sizeof text);
         }
+    }
     CHECK(wrong == 0);
 }
 
@@ -172,14 +183,16 @@ static void test_broken_off(void) {
                                         {0xf4, 0x8f, 0xbf, 0xbf}};
     uint8_t text[400];
 
-    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
-        for (size_t have = 1; have < (i < 2 ? 2 : i < 4 ? 3 : 4); have++)
+    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
+        for (size_t have = 1; have < (i < 2 ? 2 : i < 4 ? 3 : 4); have++) {
             for (size_t at = 0; at < 200; at++) {
                 memset(text, 'a', sizeof text);
                 memcpy(text + at, points[i], have);
                 CHECK(lws_utf8(0, text, sizeof text) == LWS_UTF8_INVALID);
                 CHECK(kind(lws_utf8(0, text, at + have)) == 2);
             }
+        }
+    }
 }
 
 static size_t put(uint8_t *out, uint32_t point) {
@@ -188,8 +201,9 @@ static size_t put(uint8_t *out, uint32_t point) {
         return 1;
     }
     size_t more = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
-    for (size_t i = more; i > 0; i--, point >>= 6)
+    for (size_t i = more; i > 0; i--, point >>= 6) {
         out[i] = (uint8_t)(0x80 | (point & 0x3f));
+    }
     out[0] = (uint8_t)((more == 1 ? 0xc0 : more == 2 ? 0xe0 : 0xf0) | point);
     return more + 1;
 }
@@ -204,8 +218,9 @@ static size_t random_text(uint8_t *out, size_t room, unsigned width, uint64_t *s
         uint32_t point =
             bounds[size - 1] + (uint32_t)(check_random(seed) % (bounds[size] - bounds[size - 1]));
 
-        if (point >= 0xd800 && point <= 0xdfff)
+        if (point >= 0xd800 && point <= 0xdfff) {
             continue;
+        }
         len += put(out + len, point);
     }
     return len;
@@ -221,12 +236,15 @@ static void test_random(void) {
         size_t len = random_text(text, room, (unsigned)(round % 5), &seed);
         unsigned changes = (unsigned)(check_random(&seed) % 3);
 
-        if (round % 4 == 0) /* blocks of ASCII between others */
+        if (round % 4 == 0) { /* blocks of ASCII between others */
             memset(text + len / 3, 'a', len / 3);
-        for (unsigned i = 0; i < changes && len; i++)
+        }
+        for (unsigned i = 0; i < changes && len; i++) {
             text[check_random(&seed) % len] = (uint8_t)check_random(&seed);
-        if (len && round % 3 == 0)
+        }
+        if (len && round % 3 == 0) {
             len -= check_random(&seed) % (len < 4 ? len : 4);
+        }
         snprintf(name, sizeof name, "round %u, length %zu", round, len);
 
         const uint8_t *data = guard_end(text, len);
@@ -253,8 +271,9 @@ static void test_cuts(void) {
         size_t len = random_text(text, sizeof text, width, &seed);
 
         CHECK(reference(text, len) == 0);
-        for (size_t cut = 0; cut <= len; cut++)
+        for (size_t cut = 0; cut <= len; cut++) {
             check_text(text, cut, reference(text, cut), "cuts");
+        }
         for (size_t at = 0; at < len; at++) {
             uint8_t kept = text[at];
 

@@ -56,19 +56,22 @@ __attribute__((constructor)) static void map_control(void) {
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     void *memory;
 
-    if (fd < 0)
+    if (fd < 0) {
         return;
+    }
     memory = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
-    if (memory != MAP_FAILED)
+    if (memory != MAP_FAILED) {
         control = memory;
+    }
 }
 
 static int find_module(struct dl_phdr_info *info, size_t size, void *unused) {
     (void)size;
     (void)unused;
-    if (!strstr(info->dlpi_name, "libwebsockets/_core"))
+    if (!strstr(info->dlpi_name, "libwebsockets/_core")) {
         return 0;
+    }
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
 
@@ -81,18 +84,21 @@ static int find_module(struct dl_phdr_info *info, size_t size, void *unused) {
 }
 
 static bool is_module(const void *caller) {
-    if (!module_end)
+    if (!module_end) {
         dl_iterate_phdr(find_module, NULL);
+    }
     return (uintptr_t)caller >= module_begin && (uintptr_t)caller < module_end;
 }
 
 /* Whether this call is to fail: errno is set, or *is_short. */
 static bool fails(enum call call, const void *caller, bool *is_short) {
-    if (!control || control->call != call || (caller && !is_module(caller)))
+    if (!control || control->call != call || (caller && !is_module(caller))) {
         return false;
+    }
     control->counts[call]++;
-    if (control->times == 0)
+    if (control->times == 0) {
         return false;
+    }
     if (control->after) {
         control->after--;
         return false;
@@ -117,42 +123,48 @@ int accept4(int fd, struct sockaddr *address, socklen_t *size, int flags) {
 ssize_t recv(int fd, void *to, size_t size, int flags) {
     bool is_short = false;
 
-    if (fails(RECV, CALLER, &is_short))
+    if (fails(RECV, CALLER, &is_short)) {
         return -1;
+    }
     return REAL(recv)(fd, to, is_short && size ? 1 : size, flags);
 }
 
 ssize_t send(int fd, const void *bytes, size_t size, int flags) {
     bool is_short = false;
 
-    if (fails(SEND, CALLER, &is_short))
+    if (fails(SEND, CALLER, &is_short)) {
         return -1;
+    }
     return REAL(send)(fd, bytes, is_short && size ? 1 : size, flags);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     bool is_short = false;
 
-    if (fails(SENDMSG, CALLER, &is_short))
+    if (fails(SENDMSG, CALLER, &is_short)) {
         return -1;
-    if (is_short && message->msg_iovlen && message->msg_iov[0].iov_len)
+    }
+    if (is_short && message->msg_iovlen && message->msg_iov[0].iov_len) {
         return REAL(send)(fd, message->msg_iov[0].iov_base, 1, flags);
+    }
     return REAL(sendmsg)(fd, message, flags);
 }
 
 ssize_t sendfile(int fd, int from, off_t *offset, size_t size) {
     bool is_short = false;
 
-    if (fails(SENDFILE, CALLER, &is_short))
+    if (fails(SENDFILE, CALLER, &is_short)) {
         return -1;
+    }
     return REAL(sendfile)(fd, from, offset, is_short && size ? 1 : size);
 }
 
 int epoll_wait(int epoll, struct epoll_event *events, int most, int timeout) {
     bool is_short = false;
 
-    if (fails(EPOLL_WAIT, CALLER, &is_short))
+    if (fails(EPOLL_WAIT, CALLER, &is_short)) {
         return -1;
+    }
     return REAL(epoll_wait)(epoll, events, is_short ? 1 : most, timeout);
 }
 

@@ -30,8 +30,9 @@ struct input {
 
 /* The next byte, 0 when there is none. */
 static inline uint8_t take8(struct input *input) {
-    if (!input->left)
+    if (!input->left) {
         return 0;
+    }
     input->left--;
     return *input->at++;
 }
@@ -56,8 +57,9 @@ static inline uint8_t *exact_copy(const uint8_t *bytes, size_t size) {
     uint8_t *copy = calloc(1, size ? size : 1);
 
     REQUIRE(copy != NULL);
-    if (size)
+    if (size) {
         memcpy(copy, bytes, size);
+    }
     return copy;
 }
 

@@ -36,8 +36,9 @@ static void fail(struct decoder *decoder, unsigned fault, unsigned code) {
     decoder->outcome->close_code = 1006;
     decoder->outcome->reason = LINK_HASH;
     memcpy(payload + 2, word, strlen(word));
-    if (code)
+    if (code) {
         send_frame(decoder->outcome, 0x88, payload, 2 + strlen(word));
+    }
 }
 
 static void take_close(struct decoder *decoder, const uint8_t *payload, size_t length) {
@@ -59,27 +60,37 @@ static void take_close(struct decoder *decoder, const uint8_t *payload, size_t l
 static unsigned header_fault(const struct decoder *decoder, const uint8_t *at, size_t left) {
     unsigned opcode = at[0] & 15u, rsv = at[0] & 0x70u, size;
 
-    if (rsv == 0x40 && decoder->options->deflate && (opcode == 1 || opcode == 2))
+    if (rsv == 0x40 && decoder->options->deflate && (opcode == 1 || opcode == 2)) {
         rsv = 0;
-    if (rsv)
+    }
+    if (rsv) {
         return LWS_FAULT_WS_RSV;
-    if ((opcode > 2 && opcode < 8) || opcode > 10)
+    }
+    if ((opcode > 2 && opcode < 8) || opcode > 10) {
         return LWS_FAULT_WS_OPCODE;
-    if (opcode > 7 && !(at[0] & 0x80))
+    }
+    if (opcode > 7 && !(at[0] & 0x80)) {
         return LWS_FAULT_WS_CONTROL;
-    if (left < 2)
+    }
+    if (left < 2) {
         return 0;
+    }
     size = at[1] & 0x7fu;
-    if (opcode > 7 && size > 125)
+    if (opcode > 7 && size > 125) {
         return LWS_FAULT_WS_CONTROL;
-    if (!(at[1] & 0x80))
+    }
+    if (!(at[1] & 0x80)) {
         return LWS_FAULT_WS_UNMASKED;
-    if (size == 126 && left >= 4 && at[2] == 0 && at[3] < 126)
+    }
+    if (size == 126 && left >= 4 && at[2] == 0 && at[3] < 126) {
         return LWS_FAULT_WS_LENGTH;
-    if (size == 127 && left >= 3 && at[2] & 0x80)
+    }
+    if (size == 127 && left >= 3 && at[2] & 0x80) {
         return LWS_FAULT_WS_LENGTH;
-    if (size == 127 && left >= 8 && !(at[2] | at[3] | at[4] | at[5] | at[6] | at[7]))
+    }
+    if (size == 127 && left >= 8 && !(at[2] | at[3] | at[4] | at[5] | at[6] | at[7])) {
         return LWS_FAULT_WS_LENGTH;
+    }
     return 0;
 }
 
@@ -102,14 +113,16 @@ static bool take_data(struct decoder *decoder, unsigned first, const uint8_t *ke
         decoder->length = 0;
     }
     most = decoder->options->max_message;
-    if (decoder->compressed)
+    if (decoder->compressed) {
         most += most / 16 + 64;
+    }
     if (length > most - decoder->length) {
         fail(decoder, LWS_FAULT_WS_TOO_BIG, 1009);
         return false;
     }
-    for (size_t i = 0; i < there; i++)
+    for (size_t i = 0; i < there; i++) {
         decoder->message[decoder->length++] = bytes[i] ^ key[i % 4];
+    }
     if (decoder->opcode == 1 && !decoder->compressed) {
         state = lws_utf8_plain(LWS_UTF8_COMPLETE, decoder->message, decoder->length);
         if (state == LWS_UTF8_INVALID || (state != LWS_UTF8_COMPLETE && whole && (first & 0x80))) {
@@ -139,34 +152,41 @@ static void decode(struct decoder *decoder, const uint8_t *stream, size_t length
             fail(decoder, fault, 1002);
             return;
         }
-        if (left < 2)
+        if (left < 2) {
             return;
+        }
         size = frame[1] & 0x7fu;
         header += size == 126 ? 2 : size == 127 ? 8 : 0;
-        if (left < header)
+        if (left < header) {
             return;
+        }
         if (size > 125) {
             size = 0;
-            for (size_t i = 2; i < header - 4; i++)
+            for (size_t i = 2; i < header - 4; i++) {
                 size = size << 8 | frame[i];
+            }
         }
         if (opcode < 8) {
             if (!take_data(decoder, frame[0], frame + header - 4, frame + header, size,
-                           left - header))
+                           left - header)) {
                 return;
+            }
         } else {
             uint8_t payload[125];
 
-            if (size > left - header)
+            if (size > left - header) {
                 return;
-            for (size_t i = 0; i < size; i++)
+            }
+            for (size_t i = 0; i < size; i++) {
                 payload[i] = frame[header + i] ^ frame[header - 4 + i % 4];
+            }
             if (opcode == 8) {
                 take_close(decoder, payload, (size_t)size);
                 return;
             }
-            if (opcode == 9)
+            if (opcode == 9) {
                 send_frame(decoder->outcome, 0x8a, payload, (size_t)size);
+            }
         }
         at += header + (size_t)size;
     }
@@ -193,8 +213,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     link_clear(&wanted);
     REQUIRE(decoder.message != NULL);
     decode(&decoder, stream, length);
-    if (!wanted.close_code)
+    if (!wanted.close_code) {
         fail(&decoder, LWS_FAULT_WS_ABNORMAL, 0);
+    }
 
     link_run(&options, stream, length, &found);
     link_require_same(&wanted, &found);

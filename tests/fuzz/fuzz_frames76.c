@@ -23,11 +23,13 @@ static size_t counted(struct link_outcome *outcome, const uint8_t *at, size_t le
     size_t used = 1;
 
     for (;; used++) {
-        if (used == left)
+        if (used == left) {
             return 0;
+        }
         length = length * 128 + (at[used] & 0x7fu);
-        if (at[used] < 0x80)
+        if (at[used] < 0x80) {
             break;
+        }
         if (used == 5) {
             fail(outcome, LWS_FAULT_WS_PROTOCOL_ERROR);
             return 0;
@@ -51,8 +53,9 @@ static bool decode(struct link_outcome *outcome, const uint8_t *stream, size_t l
         size_t left = length - at;
 
         if (frame[0] == 0xff) {
-            if (left < 2)
+            if (left < 2) {
                 return false;
+            }
             if (frame[1]) {
                 fail(outcome, LWS_FAULT_WS_PROTOCOL_ERROR);
             } else {
@@ -64,8 +67,9 @@ static bool decode(struct link_outcome *outcome, const uint8_t *stream, size_t l
         if (frame[0] & 0x80) {
             size_t used = counted(outcome, frame, left, most);
 
-            if (!used)
+            if (!used) {
                 return false;
+            }
             at += used;
         } else {
             const uint8_t *end = memchr(frame + 1, 0xff, left - 1);
@@ -81,10 +85,12 @@ static bool decode(struct link_outcome *outcome, const uint8_t *stream, size_t l
                 fail(outcome, LWS_FAULT_WS_UTF8);
                 return false;
             }
-            if (!end)
+            if (!end) {
                 return false;
-            if (frame[0] == 0)
+            }
+            if (frame[0] == 0) {
                 link_add(outcome, 0, frame + 1, size);
+            }
             at += size + 2;
         }
     }
@@ -102,13 +108,15 @@ static void check_length(const uint8_t *bytes, size_t length) {
     while (used < size && used < 5) {
         wanted = wanted * 128 + copy[used] % 128u;
         used++;
-        if (copy[used - 1] < 128)
+        if (copy[used - 1] < 128) {
             break;
+        }
     }
-    if (used && copy[used - 1] < 128)
+    if (used && copy[used - 1] < 128) {
         REQUIRE(found == (int)used && number == wanted);
-    else
+    } else {
         REQUIRE(found == (used == 5 ? -LWS_FAULT_WS_PROTOCOL_ERROR : 0));
+    }
     free(copy);
 }
 
@@ -128,12 +136,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_length(input.at, input.left);
     link_clear(&wanted);
     either = decode(&wanted, stream, length, options.max_message);
-    if (!wanted.close_code)
+    if (!wanted.close_code) {
         fail(&wanted, LWS_FAULT_WS_ABNORMAL);
+    }
     for (unsigned again = 0; again < 2; again++) {
         link_run(&options, stream, length, &found);
-        if (either && found.fault == LWS_FAULT_WS_UTF8)
+        if (either && found.fault == LWS_FAULT_WS_UTF8) {
             found.fault = wanted.fault;
+        }
         link_require_same(&wanted, &found);
         options.cuts = 0;
         options.pieces = true;

@@ -21,14 +21,16 @@ static ptrdiff_t scan_cut(const uint8_t *bytes, size_t len, const struct lws_hea
         uint8_t *data;
 
         /* A long head in single bytes would copy it too often. */
-        if (n > 300)
+        if (n > 300) {
             step = len;
+        }
         have += step < len - have ? step : len - have;
         data = exact_copy(bytes, have);
         found = lws_head_scan(data, have, limits, &scan);
         free(data);
-        if (have == len)
+        if (have == len) {
             break;
+        }
     }
     return found;
 }
@@ -46,13 +48,15 @@ static void check_accepted(const uint8_t *head, size_t size, const struct lws_he
                            const struct lws_request *request) {
     size_t at = 0, fields = 0, hosts = 0, lengths = 0;
 
-    while (size - at >= 2 && head[at] == '\r' && head[at + 1] == '\n')
+    while (size - at >= 2 && head[at] == '\r' && head[at + 1] == '\n') {
         at += 2;
+    }
     REQUIRE(at <= 4 && size - at - 2 <= limits->head); /* the empty line at the end is free */
     for (size_t i = at; i < size; i++) {
         REQUIRE(head[i] != 0 && head[i] != 0x7f);
-        if (head[i] < 0x20 && head[i] != '\t')
+        if (head[i] < 0x20 && head[i] != '\t') {
             REQUIRE(head[i] == '\r' ? head[i + 1] == '\n' : i > at && head[i - 1] == '\r');
+        }
     }
     for (size_t line = 0;; line++) {
         const uint8_t *end = memmem(head + at, size - at, "\r\n", 2);
@@ -69,8 +73,9 @@ static void check_accepted(const uint8_t *head, size_t size, const struct lws_he
             break;
         } else {
             fields++;
-            while (is_token_byte(head[at + name]))
+            while (is_token_byte(head[at + name])) {
                 name++;
+            }
             REQUIRE(name > 0 && head[at + name] == ':');
             hosts += name == 4 && strncasecmp((const char *)head + at, "host", 4) == 0;
             lengths +=
@@ -94,8 +99,9 @@ static void check_slices(const uint8_t *head, size_t size, const struct lws_requ
 
     REQUIRE(inside(request->method, size) && inside(request->target, size));
     REQUIRE(inside(request->uri, size) && inside(request->headers, size));
-    for (unsigned i = 0; i < LWS_FIELD_COUNT; i++)
+    for (unsigned i = 0; i < LWS_FIELD_COUNT; i++) {
         REQUIRE(inside(request->field[i], size));
+    }
     while (lws_head_next(head, request, &cursor, &name, &value)) {
         REQUIRE(inside(name, size) && inside(value, size));
         upgrades +=
@@ -105,11 +111,13 @@ static void check_slices(const uint8_t *head, size_t size, const struct lws_requ
     }
     REQUIRE(upgrades == request->count[LWS_FIELD_UPGRADE] || upgrades > 255);
     cursor = 0;
-    while (lws_head_field(head, request, "Upgrade", 7, &cursor, &value))
+    while (lws_head_field(head, request, "Upgrade", 7, &cursor, &value)) {
         upgrades--;
+    }
     REQUIRE(upgrades == 0);
-    for (unsigned i = 0; i < LWS_FIELD_COUNT; i++)
+    for (unsigned i = 0; i < LWS_FIELD_COUNT; i++) {
         (void)lws_head_has_token(head, request, (enum lws_field)i, "upgrade");
+    }
 }
 
 /* What a session keeps of its fields is what they were, and no more. */
@@ -146,10 +154,12 @@ static void check_reply(const uint8_t *head, const struct lws_request *request) 
     text = (size_t)length - (hixie ? 16 : 0);
     REQUIRE(memcmp(out, "HTTP/1.1 101 ", 13) == 0);
     REQUIRE((const uint8_t *)memmem(out, text, "\r\n\r\n", 4) == out + text - 4);
-    for (size_t i = 0; i < text; i++)
+    for (size_t i = 0; i < text; i++) {
         REQUIRE(out[i] >= 0x20 || out[i] == '\t' || out[i] == '\r' || out[i] == '\n');
-    for (size_t i = 0; i + 1 < text; i++)
+    }
+    for (size_t i = 0; i + 1 < text; i++) {
         REQUIRE((out[i] == '\r') == (out[i + 1] == '\n'));
+    }
 
     tight = malloc((size_t)length);
     REQUIRE(lws_handshake_reply(head, request, hixie ? key3 : NULL, &extra, tight,
@@ -171,17 +181,21 @@ static void check_list(const uint8_t *bytes, size_t length) {
     for (;;) {
         size_t begin = end, from, to = end;
 
-        while (begin > 0 && list[begin - 1] != ',')
+        while (begin > 0 && list[begin - 1] != ',') {
             begin--;
+        }
         from = begin;
-        while (from < to && (list[from] == ' ' || list[from] == '\t'))
+        while (from < to && (list[from] == ' ' || list[from] == '\t')) {
             from++;
-        while (to > from && (list[to - 1] == ' ' || list[to - 1] == '\t'))
+        }
+        while (to > from && (list[to - 1] == ' ' || list[to - 1] == '\t')) {
             to--;
+        }
         wanted =
             wanted || (to - from == 3 && strncasecmp((const char *)list + from, token, 3) == 0);
-        if (begin == 0)
+        if (begin == 0) {
             break;
+        }
         end = begin - 1;
     }
     REQUIRE(lws_list_has_token(list, length, token) == wanted);
@@ -227,10 +241,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     REQUIRE(found <= (ptrdiff_t)input.left && found > -LWS_FAULT_COUNT);
     check_list(input.at, input.left);
     free(bytes);
-    if (found < 0)
+    if (found < 0) {
         check_refusal((int)-found);
-    if (found <= 0)
+    }
+    if (found <= 0) {
         return 0;
+    }
 
     head = exact_copy(input.at, (size_t)found);
     fault = lws_head_parse(head, (size_t)found, &limits, &request);
@@ -241,11 +257,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_packing(head, &request);
         fault = lws_handshake_check(head, oldest, &request);
         REQUIRE(fault <= 0 && fault > -LWS_FAULT_COUNT);
-        if (fault == 0 && request.version != LWS_VERSION_HTTP)
+        if (fault == 0 && request.version != LWS_VERSION_HTTP) {
             check_reply(head, &request);
+        }
     }
-    if (fault)
+    if (fault) {
         check_refusal(-fault);
+    }
     REQUIRE(memcmp(head, input.at, (size_t)found) == 0);
     free(head);
     return 0;

@@ -14,13 +14,15 @@ static int64_t reference(const uint8_t *key, size_t length) {
         spaces += key[i] == 0x20;
         if (key[i] >= 0x30 && key[i] <= 0x39) {
             digits = digits * 10 + (key[i] - 0x30u);
-            if (digits >> 64)
+            if (digits >> 64) {
                 digits = (unsigned __int128)1 << 100; /* never small again */
+            }
             any = true;
         }
     }
-    if (!any || !spaces || digits >> 64 || digits % spaces || digits / spaces > 0xffffffffu)
+    if (!any || !spaces || digits >> 64 || digits % spaces || digits / spaces > 0xffffffffu) {
         return -1;
+    }
     return (int64_t)(digits / spaces);
 }
 
@@ -33,10 +35,12 @@ static void try_base64(const uint8_t *text, size_t length) {
     size_t padding = 0;
     bool good = length % 4 == 0;
 
-    while (padding < 2 && padding < length && text[length - 1 - padding] == '=')
+    while (padding < 2 && padding < length && text[length - 1 - padding] == '=') {
         padding++;
-    for (size_t i = 0; i + padding < length; i++)
+    }
+    for (size_t i = 0; i + padding < length; i++) {
         good = good && text[i] && strchr(alphabet, text[i]);
+    }
     if (good && padding && length) {
         long last = strchr(alphabet, text[length - 1 - padding]) - alphabet;
 
@@ -76,8 +80,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int64_t numbers[2] = {reference(key1, length1), reference(key2, length2)};
     uint32_t number;
 
-    if (size >= 8)
+    if (size >= 8) {
         memcpy(key3, data + size - 8, 8);
+    }
     REQUIRE(lws_key76_number(key1, length1, &number) ==
             (numbers[0] < 0 ? -LWS_FAULT_WS76_BAD_KEY : 0));
     REQUIRE(numbers[0] < 0 || number == numbers[0]);

@@ -26,17 +26,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     lws_mask(bytes, length, key, phase);
     REQUIRE(memcmp(bytes, wanted, length) == 0);
     lws_mask_plain(bytes, length, key, phase);
-    for (size_t i = 0; i < length; i++)
+    for (size_t i = 0; i < length; i++) {
         REQUIRE(bytes[i] == input.at[i % input.left]);
+    }
 
     cut = length ? cut % (uint32_t)(length + 1) : 0;
     lws_mask(bytes + cut, length - cut, key, (size_t)phase + cut);
     lws_mask(bytes, cut, key, phase);
     REQUIRE(memcmp(bytes, wanted, length) == 0);
-    for (size_t i = 0; i < EDGE + shift; i++)
+    for (size_t i = 0; i < EDGE + shift; i++) {
         REQUIRE(room[i] == 0xa5);
-    for (size_t i = 0; i < EDGE; i++)
+    }
+    for (size_t i = 0; i < EDGE; i++) {
         REQUIRE(bytes[length + i] == 0xa5);
+    }
 
     /* At the very end of its memory, where the sanitizer watches. */
     if (length) {

@@ -38,8 +38,9 @@ static void check_binary(const uint8_t *bytes, size_t size, const struct lws_add
 
     REQUIRE(memcmp(bytes, signature, 12) == 0 && bytes[12] >> 4 == 2);
     REQUIRE(size == 16u + ((size_t)bytes[14] << 8 | bytes[15]) && size <= LONGEST);
-    if (local || source->family == 0 || source->family == AF_UNIX)
+    if (local || source->family == 0 || source->family == AF_UNIX) {
         return;
+    }
     if (source->family == AF_INET) {
         REQUIRE(bytes[13] >> 4 == 1 && size >= 28 && memcmp(source->bytes, bytes + 16, 4) == 0);
         REQUIRE(source->port == (bytes[24] << 8 | bytes[25]));
@@ -71,10 +72,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         source = (struct lws_address){0};
         REQUIRE(lws_proxy_decode(copy, (size_t)outcome, &source) == outcome);
         REQUIRE(memcmp(&source, &whole, sizeof source) == 0);
-        if (copy[0] == 'P')
+        if (copy[0] == 'P') {
             check_text(copy, (size_t)outcome, &source);
-        else
+        } else {
             check_binary(copy, (size_t)outcome, &source);
+        }
         free(copy);
     }
     return 0;

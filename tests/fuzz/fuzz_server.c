@@ -21,11 +21,13 @@ static void take_end(struct peer *peer, const struct lws_event *event) {
         REQUIRE(event->code == 1006 || peer->sent_close || peer->wild);
         REQUIRE(event->code == 1005 || event->code == 1006 || lws_close_code_valid(event->code));
         REQUIRE(event->length <= 123);
-        if (event->length)
+        if (event->length) {
             REQUIRE(lws_utf8_plain(0, run_arena() + event->offset, event->length) ==
                     LWS_UTF8_COMPLETE);
-        if (event->code != 1006 && !peer->wild)
+        }
+        if (event->code != 1006 && !peer->wild) {
             REQUIRE(event->code == peer->code);
+        }
     }
     peer->ended = true;
     peer->handle = false;
@@ -41,8 +43,9 @@ static void take_event(const struct lws_event *event, bool *was_closing) {
     switch (event->kind) {
     case LWS_EVENT_FAULT:
         REQUIRE(strcmp(lws_fault_event((int)event->offset), "unknown") != 0 && event->offset);
-        if (peer)
+        if (peer) {
             peer->rude = true;
+        }
         return;
     case LWS_EVENT_WATCH:
         REQUIRE(event->slot == 77 && event->offset == EPOLLIN);
@@ -77,8 +80,9 @@ static void take_event(const struct lws_event *event, bool *was_closing) {
         return;
     case LWS_EVENT_SEND:
         REQUIRE(run.options.send_interval);
-        if (decide() & 1)
+        if (decide() & 1) {
             app_write_made(peer, 3, 30, LWS_WRITE_TEXT);
+        }
         return;
     case LWS_EVENT_WRITABLE:
         app_write_made(peer, 2, 2000, LWS_WRITE_BINARY);
@@ -88,15 +92,18 @@ static void take_event(const struct lws_event *event, bool *was_closing) {
     }
     REQUIRE(kind <= LWS_EVENT_BINARY_BUFFER);
     payload = in_arena ? run_arena() + event->offset : lws_message(run.context, event->offset);
-    if (event->kind >= LWS_EVENT_COMPRESSED)
+    if (event->kind >= LWS_EVENT_COMPRESSED) {
         most += most / 16 + 64;
+    }
     REQUIRE(payload != NULL && event->length <= most);
-    if (in_arena)
+    if (in_arena) {
         REQUIRE(event->offset >= LWS_SEND_BUFFER_PRE_PADDING &&
                 event->offset + event->length < LWS_ARENA_SIZE);
+    }
     check_message(peer, (kind & 1u) + (event->kind & 16u), event->code, payload, event->length);
-    if (event->kind < LWS_EVENT_COMPRESSED && !(kind & 1) && !event->code)
+    if (event->kind < LWS_EVENT_COMPRESSED && !(kind & 1) && !event->code) {
         REQUIRE(lws_utf8_plain(0, payload, event->length) == LWS_UTF8_COMPLETE);
+    }
     answer_message(peer, (kind & 1u) + (event->kind & 16u), payload, event->length, event->offset,
                    in_arena);
 }
@@ -109,8 +116,9 @@ static void check_queues(void) {
         const struct libwebsocket *wsi = lws_at(run.context, slot);
         uint64_t bytes = 0;
 
-        if (wsi->state == LWS_STATE_FREE)
+        if (wsi->state == LWS_STATE_FREE) {
             continue;
+        }
         for (uint32_t r = wsi->gather_first; r;) {
             uint32_t chunk[2]; /* the next one, and the length */
 
@@ -135,15 +143,17 @@ static int serve(int timeout) {
     bool was_closing[PEERS];
     int count;
 
-    for (unsigned i = 0; i < PEERS; i++)
+    for (unsigned i = 0; i < PEERS; i++) {
         was_closing[i] = run.peers[i].closing || run.peers[i].aborted;
+    }
     send_records(); /* of what was written between two rounds */
     count = lws_service(run.context, timeout);
     REQUIRE(count >= 0 && (uint32_t)count <= lws_events_room(run.context));
     check_queues();
     /* What is fed appends to them. */
-    for (uint32_t i = 0; i < lws_event_count(run.context); i++)
+    for (uint32_t i = 0; i < lws_event_count(run.context); i++) {
         take_event(&lws_events(run.context)[i], was_closing);
+    }
     send_records();
     check_queues();
     return count;
@@ -190,8 +200,9 @@ static void settle(unsigned timeout) {
 }
 
 static void connect_peer(void) {
-    if (run.peer_count < PEERS && !run.stopped)
+    if (run.peer_count < PEERS && !run.stopped) {
         run.peers[run.peer_count++] = (struct peer){.socket = fake_connect(), .secure = run.secure};
+    }
 }
 
 static void fail_call(unsigned which, unsigned after, unsigned error) {
@@ -230,8 +241,9 @@ static void operate(struct input *input) {
         return;
     case 2:
         run.policy[which] = (uint8_t)a;
-        if (run.answers % POLICIES && !b)
+        if (run.answers % POLICIES && !b) {
             run.answers = 0;
+        }
         return;
     case 3:
         run.rude = true;
@@ -264,8 +276,9 @@ static void operate(struct input *input) {
             if (b == 0xff) {
                 run.rude = run.stopped = true;
                 lws_stop(run.context);
-                for (unsigned i = 0; i < run.peer_count; i++)
+                for (unsigned i = 0; i < run.peer_count; i++) {
                     run.peers[i].closing = run.peers[i].closing || run.peers[i].established;
+                }
             }
             break;
         default:
@@ -275,8 +288,9 @@ static void operate(struct input *input) {
     default:
         break;
     }
-    if (!peer)
+    if (!peer) {
         return;
+    }
     switch (op) {
     case 6:
         peer_sends_upgrade(peer, a, b & 1);
@@ -293,8 +307,9 @@ static void operate(struct input *input) {
         break;
     case 9:
         /* Or as many pings as fill what the answers are gathered in. */
-        for (unsigned i = 0; i < (a > 192 ? b * 4u : 1); i++)
+        for (unsigned i = 0; i < (a > 192 ? b * 4u : 1); i++) {
             peer_sends_control(peer, a > 192 ? 0 : a % 3, a > 192 ? 125 : b);
+        }
         break;
     case 10:
         a = a < input->left ? a : (unsigned)input->left;
@@ -314,24 +329,27 @@ static void operate(struct input *input) {
         return;
     case 14:
         peer->rude = true;
-        if (a < 128)
+        if (a < 128) {
             fake_peer_fin(peer->socket);
-        else
+        } else {
             fake_peer_resets(peer->socket, a & 1 ? ECONNRESET : EPIPE);
+        }
         return;
     default:
-        if (peer->handle && !peer->ended && a & 1)
+        if (peer->handle && !peer->ended && a & 1) {
             app_write_made(peer, a, b * 100u, LWS_WRITE_BINARY);
-        else if (peer->handle && !peer->ended && (a & 6) == 6)
+        } else if (peer->handle && !peer->ended && (a & 6) == 6) {
             app_close(peer, b);
-        else if (peer->handle && !peer->ended &&
-                 lws_rx_flow_control(run.context, peer->slot, b & 1) == 0)
+        } else if (peer->handle && !peer->ended &&
+                   lws_rx_flow_control(run.context, peer->slot, b & 1) == 0) {
             peer->rx_off = !(b & 1);
+        }
         return;
     }
     /* Most of the time what is sent arrives. */
-    if (run.policy[0] < 0xc0)
+    if (run.policy[0] < 0xc0) {
         fake_arrive(peer->socket, FAKE_UNLIMITED);
+    }
 }
 
 /* ---- the ends ------------------------------------------------------------------------------- */
@@ -346,8 +364,9 @@ static void drain(void) {
 
         fake_arrive(peer->socket, FAKE_UNLIMITED);
         peer->socket->window = peer->socket->recv_most = peer->socket->send_most = FAKE_UNLIMITED;
-        if (peer->rx_off && !peer->ended)
+        if (peer->rx_off && !peer->ended) {
             lws_rx_flow_control(run.context, peer->slot, true);
+        }
     }
     settle(0);
     for (unsigned i = 0; i < run.peer_count; i++) {
@@ -371,23 +390,26 @@ static void end(unsigned how) {
         for (unsigned i = 0; i < run.peer_count; i++) {
             run.peers[i].closing = run.peers[i].closing || run.peers[i].established;
             run.peers[i].sent_close = run.peers[i].wild = true;
-            if (run.peers[i].version != 76)
+            if (run.peers[i].version != 76) {
                 peer_sends_raw(&run.peers[i], last_words, sizeof last_words, false);
-            else
+            } else {
                 peer_sends_raw(&run.peers[i], (const uint8_t *)"\xff\x00", 2, false);
+            }
             fake_arrive(run.peers[i].socket, FAKE_UNLIMITED);
         }
         break;
     case 2:
         REQUIRE(lws_abort_all(run.context) == 0);
-        for (unsigned i = 0; i < run.peer_count; i++)
+        for (unsigned i = 0; i < run.peer_count; i++) {
             run.peers[i].aborted = true;
+        }
         break;
     case 3:
         return;
     default:
-        for (unsigned i = 0; i < run.peer_count; i++)
+        for (unsigned i = 0; i < run.peer_count; i++) {
             fake_peer_fin(run.peers[i].socket);
+        }
         break;
     }
     for (unsigned rounds = 0; lws_connections(run.context); rounds++) {
@@ -403,8 +425,9 @@ static void end(unsigned how) {
         check_output(&run.peers[i], false);
     }
     REQUIRE(run.context->established == 0);
-    for (unsigned i = 0; i < sizeof run.secured; i++)
+    for (unsigned i = 0; i < sizeof run.secured; i++) {
         REQUIRE(!run.secured[i]);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -433,8 +456,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .rx_fragments = b & 1,
         .oldest = b & 2 ? 13 : 76,
     };
-    if (b & 4)
+    if (b & 4) {
         fail_call(13, b >> 3 & 15, 0); /* while the context is made, too */
+    }
     run.context = lws_context_create(&run.options, arenas[0]);
     if (!run.context) {
         REQUIRE(run.rude && fake_open() == 0);
@@ -449,15 +473,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     REQUIRE(lws_watch(run.context, run.watchable, EPOLLIN, 77) == 0);
-    while (input.left)
+    while (input.left) {
         operate(&input);
+    }
     drain();
     end(how);
     REQUIRE(lws_watch(run.context, run.watchable, 0, 77) == 0);
     lws_context_destroy(run.context);
     REQUIRE(fake_open() == (unsigned)1); /* the watched descriptor, which was never the core's */
-    for (unsigned i = 0; i < run.kept_count; i++)
+    for (unsigned i = 0; i < run.kept_count; i++) {
         lws_message_free(run.kept[i]);
+    }
     for (unsigned i = 0; i < PEERS; i++) {
         items_free(&run.peers[i].in);
         items_free(&run.peers[i].out);

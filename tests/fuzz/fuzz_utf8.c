@@ -15,16 +15,19 @@ static int code_point(const uint8_t *text, size_t length) {
     int size = first < 0x80 ? 1 : first < 0xc0 ? -1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
     uint32_t low, high;
 
-    if (size < 0 || first > 0xf7)
+    if (size < 0 || first > 0xf7) {
         return -1;
-    if (size == 1)
+    }
+    if (size == 1) {
         return 1;
+    }
     low = high = first & (0xffu >> (size + 1));
     /* The range of what the bytes that are there can still become. */
     for (int i = 1; i < size; i++) {
         if ((size_t)i < length) {
-            if ((text[i] & 0xc0) != 0x80)
+            if ((text[i] & 0xc0) != 0x80) {
                 return -1;
+            }
             low = low << 6 | (text[i] & 0x3f);
             high = high << 6 | (text[i] & 0x3f);
         } else {
@@ -32,8 +35,9 @@ static int code_point(const uint8_t *text, size_t length) {
             high = high << 6 | 0x3f;
         }
     }
-    if (high < least[size] || low > 0x10ffff || (low >= 0xd800 && high <= 0xdfff))
+    if (high < least[size] || low > 0x10ffff || (low >= 0xd800 && high <= 0xdfff)) {
         return -1;
+    }
     return (size_t)size <= length ? size : 0;
 }
 
@@ -43,8 +47,9 @@ static enum verdict reference(const uint8_t *text, size_t length) {
     while (length) {
         int size = code_point(text, length);
 
-        if (size <= 0)
+        if (size <= 0) {
             return size ? INVALID : OPEN;
+        }
         text += size;
         length -= (size_t)size;
     }
@@ -67,8 +72,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     REQUIRE(room != NULL);
     text = room + shift + 1; /* the text ends where the memory does */
-    if (length)
+    if (length) {
         memcpy(text, input.at, length);
+    }
     REQUIRE(verdict_of(lws_utf8(LWS_UTF8_COMPLETE, text, length)) == wanted);
     REQUIRE(lws_utf8_plain(LWS_UTF8_COMPLETE, text, length) ==
             lws_utf8(LWS_UTF8_COMPLETE, text, length));
@@ -90,8 +96,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             plain = lws_utf8_plain(plain, text + at - 1, 1);
             swapped = lws_utf8(swapped, text + at - 1, 1);
         }
-        if (length > 4096 && pieces > 64)
+        if (length > 4096 && pieces > 64) {
             break; /* the reference starts anew each time */
+        }
     }
     free(room);
     return 0;

@@ -4,8 +4,9 @@
 #include "service/private.h"
 
 uint64_t link_hash(uint64_t hash, const void *bytes, size_t length) {
-    for (size_t i = 0; i < length; i++)
+    for (size_t i = 0; i < length; i++) {
         hash = (hash ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+    }
     return hash;
 }
 
@@ -26,8 +27,9 @@ static void take_message(struct link_outcome *outcome, const struct lws_event *e
     struct link_message *last;
 
     REQUIRE(outcome->open == ((event->code & LWS_PIECE_NOT_FIRST) != 0));
-    if (!outcome->open)
+    if (!outcome->open) {
         link_add(outcome, kind, NULL, 0);
+    }
     last = &outcome->messages[outcome->count - 1];
     REQUIRE(last->kind == kind);
     last->hash = link_hash(last->hash, payload, event->length);
@@ -67,8 +69,9 @@ static void take_event(struct lws_context *context, const struct lws_event *even
         outcome->reason = link_hash(LINK_HASH, arena + event->offset, event->length);
         return;
     case LWS_EVENT_FAULT:
-        if (outcome->fault == 0)
+        if (outcome->fault == 0) {
             outcome->fault = event->offset;
+        }
         return;
     default:
         REQUIRE(kind == LWS_EVENT_CLOSED); /* nothing else was asked for */
@@ -119,16 +122,18 @@ void link_run(const struct link_options *options, const uint8_t *stream, size_t 
         if (peer->arrived < peer->in_length) {
             size_t step = FAKE_UNLIMITED; /* a long stream only begins in small steps */
 
-            if (options->cuts && rounds < 400)
+            if (options->cuts && rounds < 400) {
                 step = 1 + (rounds + 1) * 2654435761u % options->cuts;
+            }
             fake_arrive(peer, step);
         } else {
             fake_peer_fin(peer);
         }
         count = lws_service(context, 100);
         REQUIRE(count >= 0 && (uint32_t)count <= LWS_EVENTS);
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count; i++) {
             take_event(context, &lws_events(context)[i], arena, outcome);
+        }
         REQUIRE(rounds++ < 10000);
     }
     REQUIRE(outcome->close_code != 0);
@@ -166,9 +171,10 @@ static void print(const char *whose, const struct link_outcome *outcome) {
     fprintf(stderr, "%s: fault %s, closed %u, %zu bytes out, %u messages\n", whose,
             lws_fault_event((int)outcome->fault), outcome->close_code, outcome->out_length,
             outcome->count);
-    for (unsigned i = 0; i < outcome->count && i < 50; i++)
+    for (unsigned i = 0; i < outcome->count && i < 50; i++) {
         fprintf(stderr, "  kind %u length %zu hash %016llx\n", outcome->messages[i].kind,
                 outcome->messages[i].length, (unsigned long long)outcome->messages[i].hash);
+    }
 }
 
 void link_require_same(const struct link_outcome *wanted, const struct link_outcome *found) {
@@ -177,13 +183,15 @@ void link_require_same(const struct link_outcome *wanted, const struct link_outc
                 wanted->out_length >= found->out_length;
 
     /* To a peer that leaves without a Close the last pongs may be lost. */
-    if (wanted->fault != LWS_FAULT_WS_ABNORMAL)
+    if (wanted->fault != LWS_FAULT_WS_ABNORMAL) {
         same = same && wanted->out_length == found->out_length && wanted->out == found->out;
+    }
 
-    for (unsigned i = 0; same && i < wanted->count; i++)
+    for (unsigned i = 0; same && i < wanted->count; i++) {
         same = wanted->messages[i].kind == found->messages[i].kind &&
                wanted->messages[i].length == found->messages[i].length &&
                wanted->messages[i].hash == found->messages[i].hash;
+    }
     if (!same) {
         print("wanted", wanted);
         print("found", found);

@@ -29,8 +29,9 @@ static void run_file(const char *path) {
     }
     fclose(file);
     copy = exact_copy(bytes, size);
-    if (getenv("REPLAY_VERBOSE"))
+    if (getenv("REPLAY_VERBOSE")) {
         fprintf(stderr, "%s\n", path);
+    }
     LLVMFuzzerTestOneInput(copy, size);
     free(copy);
     runs++;
@@ -57,10 +58,12 @@ static void run(const char *path) {
     while ((entry = readdir(folder))) {
         char inner[4096];
 
-        if (entry->d_name[0] == '.')
+        if (entry->d_name[0] == '.') {
             continue;
-        if (snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name) >= (int)sizeof inner)
+        }
+        if (snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name) >= (int)sizeof inner) {
             exit(2);
+        }
         run(inner);
     }
     closedir(folder);
@@ -68,8 +71,9 @@ static void run(const char *path) {
 
 int main(int argc, char **argv) {
     LLVMFuzzerTestOneInput((const uint8_t *)"", 0);
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc; i++) {
         run(argv[i]);
+    }
     printf("%lu inputs\n", runs);
     /* A folder that has gone must not look like success. */
     return runs == 0;

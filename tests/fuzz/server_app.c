@@ -8,9 +8,11 @@ uint8_t decide(void) {
 }
 
 struct peer *peer_of(uint32_t slot) {
-    for (unsigned i = 0; i < run.peer_count; i++)
-        if (run.peers[i].handle && run.peers[i].slot == slot)
+    for (unsigned i = 0; i < run.peer_count; i++) {
+        if (run.peers[i].handle && run.peers[i].slot == slot) {
             return &run.peers[i];
+        }
+    }
     return NULL;
 }
 
@@ -26,12 +28,14 @@ static void note_write(struct peer *peer, int result, int protocol, const uint8_
 
     REQUIRE(result <= 0 && result >= LWS_ERROR_DEFLATE);
     REQUIRE(result != LWS_ERROR_THREAD && result != LWS_ERROR_PROCESS);
-    if (result != 0)
+    if (result != 0) {
         return;
-    if (kind == LWS_WRITE_HTTP)
+    }
+    if (kind == LWS_WRITE_HTTP) {
         items_add(&peer->out, ITEM_BYTES, 0, payload, length);
-    else if (kind < LWS_WRITE_PING)
+    } else if (kind < LWS_WRITE_PING) {
         items_add(&peer->out, ITEM_MESSAGE, first, payload, length);
+    }
 }
 
 enum way { WAY_PADDED, WAY_COPY, WAY_ARENA };
@@ -60,8 +64,9 @@ static int app_write(struct peer *peer, enum way way, const uint8_t *payload, si
         free(room); /* it is the caller's again */
     }
     note_write(peer, result, protocol, copy, length);
-    if (peer->closing || peer->aborted || peer->ended)
+    if (peer->closing || peer->aborted || peer->ended) {
         REQUIRE(result != 0);
+    }
     free(copy);
     return result;
 }
@@ -97,9 +102,11 @@ void app_broadcast(unsigned how) {
     }
     skipped = lws_broadcast(run.context, (uintptr_t)payload, length, protocol);
     REQUIRE(skipped == expected);
-    for (unsigned i = 0; i < run.peer_count; i++)
-        if (before[i])
+    for (unsigned i = 0; i < run.peer_count; i++) {
+        if (before[i]) {
             items_add(&run.peers[i].out, ITEM_MESSAGE, protocol ? 0x82 : 0x81, payload, length);
+        }
+    }
     memset(room, 0xee, LWS_SEND_BUFFER_PRE_PADDING + length);
     free(room);
 }
@@ -111,21 +118,26 @@ void app_close(struct peer *peer, unsigned how) {
     int result;
 
     fill(reason, sizeof reason, how, true);
-    if ((how & 0x18) == 0x18)
+    if ((how & 0x18) == 0x18) {
         reason[3] = 0xff;
+    }
     result = lws_close(run.context, peer->slot, code, reason, how & 0x10 ? sizeof reason : 9);
-    if (!peer->established || peer->ended || peer->closing)
+    if (!peer->established || peer->ended || peer->closing) {
         return;
-    if (peer->version != 76 && !lws_close_code_valid(code))
+    }
+    if (peer->version != 76 && !lws_close_code_valid(code)) {
         REQUIRE(result == LWS_ERROR_CLOSE_CODE || result == LWS_ERROR_CLOSED);
-    if (result == 0 || result == LWS_ERROR_MEMORY)
+    }
+    if (result == 0 || result == LWS_ERROR_MEMORY) {
         peer->rude = true;
+    }
     peer->closing = result == 0;
 }
 
 static void app_abort(struct peer *peer) {
-    if (lws_abort(run.context, peer->slot) == 0)
+    if (lws_abort(run.context, peer->slot) == 0) {
         peer->rude = peer->aborted = true;
+    }
 }
 
 /* ---- the application: requests -------------------------------------------------------------- */
@@ -138,14 +150,17 @@ static void app_file(struct peer *peer, uint64_t length, uint64_t really, bool k
              (unsigned long long)length);
     app_write(peer, WAY_COPY, (uint8_t *)head, strlen(head), LWS_WRITE_HTTP);
     result = lws_send_file(run.context, peer->slot, fd, 0, length);
-    if (result == 0)
+    if (result == 0) {
         items_add(&peer->out, ITEM_FILE, 0, NULL, length);
-    else
+    } else {
         fake_file_done(fd); /* still the caller's */
-    if (length != really)
+    }
+    if (length != really) {
         peer->rude = true;
-    if (keep & 1)
+    }
+    if (keep & 1) {
         app_write(peer, WAY_COPY, (const uint8_t *)"", 0, LWS_WRITE_HTTP);
+    }
     lws_reply_end(run.context, peer->slot, keep);
 }
 
@@ -166,8 +181,9 @@ static void app_http(struct peer *peer, unsigned how) {
         app_file(peer, 200, how & 16 ? 100 : 0, true);
         break;
     case 5:
-        if (lws_refuse(run.context, peer->slot, 404, how & 16) == 0)
+        if (lws_refuse(run.context, peer->slot, 404, how & 16) == 0) {
             items_add(&peer->out, ITEM_REFUSAL, 404, NULL, 0);
+        }
         break;
     case 6:
         app_write(peer, WAY_PADDED, (const uint8_t *)"", 0, LWS_WRITE_HTTP);
@@ -180,8 +196,9 @@ static void app_http(struct peer *peer, unsigned how) {
         app_abort(peer);
         break;
     case 9:
-        for (unsigned i = 0; i < 40; i++)
+        for (unsigned i = 0; i < 40; i++) {
             app_write_made(peer, i & 1, 700 * (i % 16), LWS_WRITE_HTTP);
+        }
         lws_reply_end(run.context, peer->slot, how & 16);
         break;
     default:
@@ -196,16 +213,18 @@ static void app_upgrade(struct peer *peer, unsigned version, unsigned how) {
     int result;
 
     if ((how & 15) == 5) {
-        if (lws_refuse(run.context, peer->slot, 403, how & 16) == 0)
+        if (lws_refuse(run.context, peer->slot, 403, how & 16) == 0) {
             items_add(&peer->out, ITEM_REFUSAL, 403, NULL, 0);
+        }
         return;
     }
     if ((how & 15) == 8) {
         app_abort(peer);
         return;
     }
-    if ((how & 15) == 9)
+    if ((how & 15) == 9) {
         REQUIRE(lws_upgrade(run.context, peer->slot, "a\r\nb", 4, NULL, 0, false) != 0);
+    }
     result = lws_upgrade(run.context, peer->slot, named ? "chat" : NULL, named ? 4 : 0, NULL, 0,
                          peer->deflate);
     if (result == 0) {
@@ -228,22 +247,26 @@ void take_request(uint32_t slot, unsigned version) {
         REQUIRE(lws_request(run.context, slot) == NULL);
         return; /* ended or closed in the same round, by another callback */
     }
-    for (unsigned i = 0; !peer && i < run.peer_count; i++)
-        if (run.peers[i].socket->fd == wsi->fd)
+    for (unsigned i = 0; !peer && i < run.peer_count; i++) {
+        if (run.peers[i].socket->fd == wsi->fd) {
             peer = &run.peers[i];
+        }
+    }
     REQUIRE(peer && !peer->established && !peer->ended);
     REQUIRE(peer->handle ? peer->slot == slot : true);
     peer->handle = true;
     peer->slot = slot;
     REQUIRE(lws_request(run.context, slot) && lws_request_head(run.context, slot));
     REQUIRE(lws_request(run.context, slot)->version == version);
-    if (version == LWS_VERSION_HTTP)
+    if (version == LWS_VERSION_HTTP) {
         app_http(peer, how);
-    else
+    } else {
         app_upgrade(peer, version, how);
+    }
     /* The contract: it is answered in its round. */
-    if (lws_request(run.context, slot) && lws_refuse(run.context, slot, 500, false) == 0)
+    if (lws_request(run.context, slot) && lws_refuse(run.context, slot, 500, false) == 0) {
         items_add(&peer->out, ITEM_REFUSAL, 500, NULL, 0);
+    }
     REQUIRE(lws_request(run.context, slot) == NULL);
 }
 
@@ -257,11 +280,13 @@ void check_message(struct peer *peer, unsigned kind, unsigned code, const uint8_
 
     REQUIRE(peer->in_pieces == ((code & LWS_PIECE_NOT_FIRST) != 0));
     REQUIRE(code == 0 || run.options.rx_fragments);
-    if (!peer->in_pieces)
+    if (!peer->in_pieces) {
         peer->piece_at = 0;
+    }
     peer->in_pieces = (code & LWS_PIECE_NOT_FINAL) != 0;
-    if (peer->wild && peer->in.next == peer->in.count)
+    if (peer->wild && peer->in.next == peer->in.count) {
         return;
+    }
     REQUIRE(peer->in.next < peer->in.count);
     item = &peer->in.all[peer->in.next];
     REQUIRE(item->what == kind);
@@ -316,23 +341,27 @@ void answer_message(struct peer *peer, unsigned kind, uint8_t *payload, size_t l
         app_write_made(peer, how, 40, LWS_WRITE_TEXT | LWS_WRITE_NO_FIN);
         app_write(peer, WAY_COPY, (const uint8_t *)"app", 3, LWS_WRITE_PING);
         app_write_made(peer, how, how * 50u, LWS_WRITE_CONTINUATION | LWS_WRITE_NO_FIN);
-        if (how & 16)
+        if (how & 16) {
             app_write_made(peer, how, 0, LWS_WRITE_CONTINUATION);
+        }
         break;
     case 7:
         app_broadcast(how >> 4);
         break;
     case 8:
-        if (lws_rx_flow_control(run.context, peer->slot, false) == 0)
+        if (lws_rx_flow_control(run.context, peer->slot, false) == 0) {
             peer->rx_off = true;
+        }
         break;
     case 9:
         lws_want_writable(run.context, peer->slot);
         break;
     case 10:
-        for (unsigned i = 0; i < run.peer_count; i++)
-            if (run.peers[i].handle && run.peers[i].established && !run.peers[i].ended)
+        for (unsigned i = 0; i < run.peer_count; i++) {
+            if (run.peers[i].handle && run.peers[i].established && !run.peers[i].ended) {
                 app_write(&run.peers[i], way, payload, length, protocol & 3);
+            }
+        }
         break;
     case 11:
         REQUIRE(app_write(peer, WAY_PADDED, (const uint8_t *)"\xc3", 1, LWS_WRITE_TEXT) != 0);
@@ -343,9 +372,11 @@ void answer_message(struct peer *peer, unsigned kind, uint8_t *payload, size_t l
                   how & 16 ? LWS_WRITE_PING : LWS_WRITE_PONG);
         break;
     case 13:
-        for (unsigned i = 0; i < run.peer_count; i++)
-            if (run.peers[i].handle && !run.peers[i].ended)
+        for (unsigned i = 0; i < run.peer_count; i++) {
+            if (run.peers[i].handle && !run.peers[i].ended) {
                 app_close(&run.peers[i], 0);
+            }
+        }
         break;
     default:
         break;
@@ -369,12 +400,14 @@ void take_records(const struct lws_event *event) {
 
         wrong = event->length - at < 5 || (records[at] != 23 && records[at] != 21) ||
                 records[at + 1] != 3;
-        if (wrong)
+        if (wrong) {
             break;
+        }
         size = (uint32_t)records[at + 3] << 8 | records[at + 4];
         wrong = size > event->length - at - 5;
-        if (wrong)
+        if (wrong) {
             break;
+        }
         ended = ended || records[at] == 21;
         if (!ended) {
             memmove(plain + length, records + at + 5, size);
@@ -385,13 +418,15 @@ void take_records(const struct lws_event *event) {
     }
     if (wrong) {
         result = lws_secure_fail(run.context, event->slot);
-        if (peer && result == 0)
+        if (peer && result == 0) {
             peer->aborted = peer->rude = true;
+        }
         return;
     }
     REQUIRE(count == event->code);
-    if (peer && ended)
+    if (peer && ended) {
         peer->rude = true;
+    }
     result = lws_feed(run.context, event->slot, event->offset, length, ended);
     REQUIRE(result == 0 || result == LWS_ERROR_CLOSED);
 }

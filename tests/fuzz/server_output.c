@@ -81,10 +81,11 @@ static void read_upgrade(struct reader *reader) {
         return;
     }
     if (!reader->peer->wild) {
-        if (hixie)
+        if (hixie) {
             REQUIRE(memcmp(reader->at + head, "8jKS'y:G*Co,Wxa-", 16) == 0);
-        else
+        } else {
             REQUIRE(memmem(reader->at, head, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 28) != NULL);
+        }
     }
     skip(reader, head + (hixie ? 16 : 0));
     reader->frames = true;
@@ -94,15 +95,17 @@ static void read_bytes(struct reader *reader, const struct item *item) {
     size_t there = item->length < reader->left ? item->length : reader->left;
 
     if (item->kind == ITEM_FILE) {
-        for (size_t i = 0; i < there; i++)
+        for (size_t i = 0; i < there; i++) {
             REQUIRE(reader->at[i] == fake_file_byte(i));
+        }
     } else {
         REQUIRE(memcmp(reader->at, item->bytes, there) == 0);
     }
-    if (there < item->length)
+    if (there < item->length) {
         cut(reader);
-    else
+    } else {
         skip(reader, there);
+    }
 }
 
 static void read_reply(struct reader *reader) {
@@ -140,13 +143,15 @@ static void read_reply(struct reader *reader) {
 static void take_pong(struct peer *peer, const uint8_t *payload, size_t length) {
     struct items *pings = &peer->pings;
 
-    if (peer->wild || (length == 3 && memcmp(payload, "app", 3) == 0))
+    if (peer->wild || (length == 3 && memcmp(payload, "app", 3) == 0)) {
         return;
+    }
     while (pings->next < pings->count) {
         const struct item *ping = &pings->all[pings->next++];
 
-        if (ping->length == length && memcmp(ping->bytes, payload, length) == 0)
+        if (ping->length == length && memcmp(ping->bytes, payload, length) == 0) {
             return;
+        }
     }
     REQUIRE(pings->next < pings->count); /* a pong that nobody asked for */
 }
@@ -183,8 +188,9 @@ static void read_frame(struct reader *reader) {
         size_t least = length == 126 ? 126 : 65536;
 
         length = 0;
-        for (size_t i = 2; i < header; i++)
+        for (size_t i = 2; i < header; i++) {
             length = length << 8 | reader->at[i];
+        }
         REQUIRE(length >= least && opcode < 8);
     }
     REQUIRE(!(first & 0x30) && (opcode < 3 || (opcode > 7 && opcode < 11 && first & 0x80)));
@@ -272,12 +278,13 @@ void check_output(struct peer *peer, bool whole) {
     peer->out.next = peer->pings.next = 0;
     while (reader.left) {
         REQUIRE(!reader.closed);
-        if (!reader.frames)
+        if (!reader.frames) {
             read_reply(&reader);
-        else if (peer->version == 76)
+        } else if (peer->version == 76) {
             read_frame76(&reader);
-        else
+        } else {
             read_frame(&reader);
+        }
     }
     REQUIRE(!whole || peer->out.next == peer->out.count);
     free(plain);

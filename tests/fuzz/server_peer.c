@@ -12,18 +12,21 @@ void items_add(struct items *items, enum item_kind kind, unsigned what, const vo
 }
 
 void items_free(struct items *items) {
-    for (unsigned i = 0; i < items->count; i++)
+    for (unsigned i = 0; i < items->count; i++) {
         free(items->all[i].bytes);
+    }
     free(items->all);
     *items = (struct items){0};
 }
 
 void fill(uint8_t *bytes, size_t length, unsigned seed, bool text) {
-    for (size_t i = 0; i < length; i++)
+    for (size_t i = 0; i < length; i++) {
         bytes[i] = text ? (uint8_t)('a' + (seed + i * 7) % 26) : (uint8_t)(seed + i * 131);
+    }
     /* Some of it in more than one byte, so that cuts fall inside code points. */
-    for (size_t i = seed % 5; text && i + 3 < length; i += 11)
+    for (size_t i = seed % 5; text && i + 3 < length; i += 11) {
         memcpy(bytes + i, i & 1 ? "\xe2\x82\xac" : "\xc3\xa9!", 3);
+    }
 }
 
 /* In TLS records, if need be; sizes that do not go with the frames'. */
@@ -50,10 +53,11 @@ static void sends(struct peer *peer, const void *bytes, size_t length) {
 
 void peer_sends_raw(struct peer *peer, const uint8_t *bytes, size_t length, bool bare) {
     peer->wild = true;
-    if (bare)
+    if (bare) {
         fake_peer_will_send(peer->socket, bytes, length);
-    else
+    } else {
         sends(peer, bytes, length);
+    }
 }
 
 void peer_sends_upgrade(struct peer *peer, unsigned version, bool deflate) {
@@ -61,17 +65,18 @@ void peer_sends_upgrade(struct peer *peer, unsigned version, bool deflate) {
     char head[600];
     int length;
 
-    if (peer->version || peer->wild)
+    if (peer->version || peer->wild) {
         return;
+    }
     peer->version = versions[version & 3];
     peer->deflate = deflate && peer->version != 76;
-    if (peer->version == 76)
+    if (peer->version == 76) {
         length = snprintf(head, sizeof head,
                           "GET /demo HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n"
                           "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\nUpgrade: WebSocket\r\n"
                           "Sec-WebSocket-Key1: 4 @1  46546xW%%0l 1 5\r\n"
                           "Origin: http://example.com\r\n\r\n^n:ds[4U");
-    else
+    } else {
         length = snprintf(head, sizeof head,
                           "GET /chat?x=1 HTTP/1.1\r\nHost: server.example.com\r\n"
                           "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
@@ -79,6 +84,7 @@ void peer_sends_upgrade(struct peer *peer, unsigned version, bool deflate) {
                           "Sec-WebSocket-Version: %u\r\n\r\n",
                           deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "",
                           peer->version);
+    }
     sends(peer, head, (size_t)length);
 }
 
@@ -90,8 +96,9 @@ void peer_sends_request(struct peer *peer, unsigned how) {
         "GET /z HTTP/1.0\r\n\r\n",
     };
 
-    if (peer->version || peer->wild)
+    if (peer->version || peer->wild) {
         return;
+    }
     sends(peer, requests[how & 3], strlen(requests[how & 3]));
 }
 
@@ -110,14 +117,17 @@ static void send_frame(struct peer *peer, unsigned first, const uint8_t *payload
         header = 4;
     } else {
         frame[1] = 0x80 | 127;
-        for (unsigned i = 0; i < 8; i++)
+        for (unsigned i = 0; i < 8; i++) {
             frame[2 + i] = (uint8_t)((uint64_t)length >> (56 - 8 * i));
+        }
         header = 10;
     }
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 4; i++) {
         frame[header + i] = (uint8_t)(0x35 + 0x47 * i + length);
-    for (size_t i = 0; i < length; i++)
+    }
+    for (size_t i = 0; i < length; i++) {
         frame[header + 4 + i] = payload[i] ^ frame[header + i % 4];
+    }
     sends(peer, frame, header + 4 + length);
     free(frame);
 }
@@ -130,8 +140,9 @@ void peer_sends_message(struct peer *peer, unsigned how, uint32_t length, unsign
     uint8_t *payload;
     size_t at = 0;
 
-    if (!peer->version || peer->wild || peer->sent_close)
+    if (!peer->version || peer->wild || peer->sent_close) {
         return;
+    }
     length = length < most ? length : most;
     payload = malloc(length + 2u);
     REQUIRE(payload != NULL);
@@ -162,8 +173,9 @@ void peer_sends_message(struct peer *peer, unsigned how, uint32_t length, unsign
 void peer_sends_control(struct peer *peer, unsigned how, unsigned amount) {
     uint8_t payload[125];
 
-    if (!peer->version || peer->wild || peer->sent_close)
+    if (!peer->version || peer->wild || peer->sent_close) {
         return;
+    }
     if (peer->version == 76) {
         if (how == 2) {
             sends(peer, "\xff\x00", 2);
@@ -175,8 +187,9 @@ void peer_sends_control(struct peer *peer, unsigned how, unsigned amount) {
     amount %= 126;
     fill(payload, amount, amount + how, true);
     if (how < 2) {
-        if (how == 0)
+        if (how == 0) {
             items_add(&peer->pings, ITEM_MESSAGE, 9, payload, amount);
+        }
         send_frame(peer, how == 0 ? 0x89 : 0x8a, payload, amount);
         return;
     }

@@ -25,8 +25,9 @@ static bool grow(struct message *message, const void *in, size_t length) {
         size_t room = message->length + length + message->length / 2;
         unsigned char *bytes = realloc(message->bytes, LWS_PRE + room);
 
-        if (!bytes)
+        if (!bytes) {
             return false;
+        }
         message->bytes = bytes;
         message->room = room;
     }
@@ -36,8 +37,9 @@ static bool grow(struct message *message, const void *in, size_t length) {
 }
 
 static void free_message(struct message *message) {
-    if (message)
+    if (message) {
         free(message->bytes);
+    }
     free(message);
 }
 
@@ -46,19 +48,23 @@ static int receive(struct lws *wsi, struct session *session, const void *in, siz
 
     if (!message) {
         message = session->growing = calloc(1, sizeof *message);
-        if (!message)
+        if (!message) {
             return -1;
+        }
         message->binary = lws_frame_is_binary(wsi);
     }
-    if (!grow(message, in, length))
+    if (!grow(message, in, length)) {
         return -1;
-    if (!lws_is_final_fragment(wsi) || lws_remaining_packet_payload(wsi))
+    }
+    if (!lws_is_final_fragment(wsi) || lws_remaining_packet_payload(wsi)) {
         return 0;
+    }
     session->growing = NULL;
-    if (session->last)
+    if (session->last) {
         session->last->next = message;
-    else
+    } else {
         session->first = message;
+    }
     session->last = message;
     lws_callback_on_writable(wsi);
     return 0;
@@ -67,17 +73,21 @@ static int receive(struct lws *wsi, struct session *session, const void *in, siz
 static int writable(struct lws *wsi, struct session *session) {
     struct message *message = session->first;
 
-    if (!message)
+    if (!message) {
         return 0;
+    }
     if (lws_write(wsi, message->bytes + LWS_PRE, message->length,
-                  message->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT) < 0)
+                  message->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT) < 0) {
         return -1;
+    }
     session->first = message->next;
-    if (!session->first)
+    if (!session->first) {
         session->last = NULL;
+    }
     free_message(message);
-    if (session->first)
+    if (session->first) {
         lws_callback_on_writable(wsi);
+    }
     return 0;
 }
 
@@ -118,8 +128,9 @@ int main(int argc, char **argv) {
     struct lws_context_creation_info info;
     struct lws_context *context;
 
-    if (argc < 3)
+    if (argc < 3) {
         return 2;
+    }
     folder = argv[2];
     lws_set_log_level(LLL_ERR, NULL);
     memset(&info, 0, sizeof info);
@@ -129,8 +140,9 @@ int main(int argc, char **argv) {
     info.keepalive_timeout = 60;
     info.fd_limit_per_thread = 16384;
     context = lws_create_context(&info);
-    if (!context)
+    if (!context) {
         return 1;
+    }
     while (lws_service(context, 0) >= 0) {
     }
     lws_context_destroy(context);
