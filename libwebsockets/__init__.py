@@ -33,7 +33,12 @@ from .constants import (
     libwebsocket_callback_reasons,
     libwebsocket_write_protocol,
 )
-from .context import libwebsocket_context
+from .context import (
+    libwebsocket_context_destroy,
+    libwebsocket_create_context,
+    libwebsocket_service,
+)
+from .core import libwebsocket, libwebsocket_context
 from .flow import (
     libwebsocket_callback_on_writable,
     libwebsocket_get_latency,
@@ -55,15 +60,9 @@ from .http.files import libwebsockets_serve_http_file
 from .http.folder import libwebsockets_serve_http_root
 from .http.reply import libwebsockets_return_http_status, libwebsockets_write_http_head
 from .process.handle import libwebsocket_create_server, libwebsocket_server
-from .service import (
-    libwebsocket_context_destroy,
-    libwebsocket_create_context,
-    libwebsocket_service,
-)
 from .timers import libwebsocket_set_timer
 from .waking import libwebsocket_cancel_service, libwebsocket_watch_fd
 from .wsi import (
-    libwebsocket,
     libwebsocket_close_reason,
     libwebsocket_get_close_code,
     libwebsocket_get_context,

@@ -5,24 +5,17 @@ from __future__ import annotations
 import logging
 import operator
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from . import log
-from .constants import libwebsocket_callback_reasons
+from .core import Callback
 from .options import Options, Settings, settings_from_options
 from .process import privileges
 from .tls import certificates
 from .tls.certificates import Credentials
-from .wsi import libwebsocket
 
-__all__ = ["Arguments", "Callback", "check_arguments"]
-
-Callback = Callable[
-    [libwebsocket, libwebsocket_callback_reasons, memoryview | None, memoryview | None, int],
-    int | None,
-]
+__all__ = ["Arguments", "check_arguments"]
 
 PROTOCOLS = (76, 7, 8, 13)  # the oldest protocol version to accept, oldest first
 PORT_MAX = 65535

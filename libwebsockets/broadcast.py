@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._core import ffi, lib
 from .buffers import find_payload, libwebsocket_buffer
-from .timers import context_of, refused
-from .wsi import ERROR_CLOSED, ERROR_UTF8, NO_SLOT, _index, libwebsocket
-
-if TYPE_CHECKING:
-    from .context import libwebsocket_context
+from .core import (
+    ERROR_CLOSED,
+    ERROR_UTF8,
+    NO_SLOT,
+    as_index,
+    context_of,
+    libwebsocket,
+    libwebsocket_context,
+    refused,
+)
 
 __all__ = ["libwebsocket_foreach", "libwebsockets_broadcast"]
 
@@ -44,22 +49,22 @@ def libwebsockets_broadcast(
     Frames: RFC 6455, section 5; draft-ietf-hybi-thewebsocketprotocol-00, section 5.3.
     """
     context = context_of(wsi_or_context)
-    length = _index("len", len)
-    protocol = _index("protocol", protocol)
+    length = as_index("len", len)
+    protocol = as_index("protocol", protocol)
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be 0 or 1, not {protocol}")
     try:
         payload = find_payload(buf, length, padded=True)
     except UnicodeEncodeError:
         return refused("broadcast-refused", ERROR_UTF8)
-    if context._c is None:
+    if context.c is None:
         return refused("broadcast-refused", ERROR_CLOSED)
     address = payload.address
     if payload.copy:
         copied = libwebsocket_buffer(payload.length)
         ffi.memmove(copied.payload, ffi.cast("uint8_t *", address), payload.length)
-        address = copied._address
-    result: int = lib.lws_broadcast(context._c, address, payload.length, protocol)
+        address = copied.address
+    result: int = lib.lws_broadcast(context.c, address, payload.length, protocol)
     return result if result >= 0 else refused("broadcast-refused", result)
 
 
@@ -74,7 +79,7 @@ def libwebsocket_foreach(
     neither a handle nor a context.
     """
     context = context_of(wsi_or_context)
-    return _established(context, list(context._handles))
+    return _established(context, list(context.handles))
 
 
 def _established(
@@ -83,8 +88,8 @@ def _established(
     for wsi in handles:
         if (
             wsi is not None
-            and wsi._slot != NO_SLOT
-            and context._handles[wsi._slot] is wsi
-            and lib.lws_version(context._c, wsi._slot) > 0
+            and wsi.slot != NO_SLOT
+            and context.handles[wsi.slot] is wsi
+            and lib.lws_version(context.c, wsi.slot) > 0
         ):
             yield wsi

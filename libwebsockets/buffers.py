@@ -31,13 +31,14 @@ class libwebsocket_buffer:
     """A send buffer with room around its payload: the fastest buffer to write from.
 
     ``size`` is the number of payload bytes, zeroed at first. Index and slice it as the payload:
-    ``buffer[0:5] = b"hello"``; ``payload`` is a writable memoryview of it. The memory is the
+    ``buffer[0:5] = b"hello"``; ``payload`` is a writable memoryview of it, ``address`` its first
+    byte's address. The memory is the
     object's own and never moves. libwebsocket_write leaves the payload unchanged.
 
     Raises TypeError or ValueError for a size that is not an int of at least 0.
     """
 
-    __slots__ = ("_address", "_memory", "_pin", "payload", "size")
+    __slots__ = ("_memory", "_pin", "address", "payload", "size")
 
     def __init__(self, size: int) -> None:
         if isinstance(size, bool) or not isinstance(size, int):
@@ -48,7 +49,7 @@ class libwebsocket_buffer:
         self._memory = bytearray(first + size + LWS_SEND_BUFFER_POST_PADDING)
         # The pin is an export of the bytearray: nothing can resize it, so the address stays right.
         self._pin = ffi.from_buffer("uint8_t[]", self._memory, require_writable=True)
-        self._address: int = int(ffi.cast("uintptr_t", self._pin)) + first
+        self.address: int = int(ffi.cast("uintptr_t", self._pin)) + first
         self.size = size
         self.payload = memoryview(self._memory)[first : first + size]
 

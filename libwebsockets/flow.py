@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ._core import lib
-from .wsi import ERROR_CLOSED, NO_SLOT, _check_wsi, libwebsocket, refuse
+from .core import ERROR_CLOSED, NO_SLOT, check_wsi, libwebsocket, refuse
 
 __all__ = [
     "libwebsocket_callback_on_writable",
@@ -28,8 +28,8 @@ def libwebsocket_callback_on_writable(wsi: libwebsocket) -> int:
         the thread or the process is a wrong one.
     :raises TypeError: if wsi is no ``libwebsocket``.
     """
-    _check_wsi(wsi)
-    return _answer(wsi, "writable-refused", lib.lws_want_writable(wsi._context._c, wsi._slot))
+    check_wsi(wsi)
+    return _answer(wsi, "writable-refused", lib.lws_want_writable(wsi.context.c, wsi.slot))
 
 
 def libwebsocket_rx_flow_control(wsi: libwebsocket, enable: int) -> int:
@@ -46,10 +46,10 @@ def libwebsocket_rx_flow_control(wsi: libwebsocket, enable: int) -> int:
     :returns: 0. -1 with a line in the log, as libwebsocket_callback_on_writable.
     :raises TypeError: for arguments of wrong types.
     """
-    _check_wsi(wsi)
+    check_wsi(wsi)
     if not isinstance(enable, int):
         raise TypeError(f"enable must be an int, not {type(enable).__name__}")
-    result = lib.lws_rx_flow_control(wsi._context._c, wsi._slot, bool(enable))
+    result = lib.lws_rx_flow_control(wsi.context.c, wsi.slot, bool(enable))
     return _answer(wsi, "flow-control-refused", result)
 
 
@@ -64,8 +64,8 @@ def libwebsocket_get_queued(wsi: libwebsocket) -> int:
         thread or process.
     :raises TypeError: if wsi is no ``libwebsocket``.
     """
-    _check_wsi(wsi)
-    return _number(wsi, "queued-refused", lib.lws_queued(wsi._context._c, wsi._slot))
+    check_wsi(wsi)
+    return _number(wsi, "queued-refused", lib.lws_queued(wsi.context.c, wsi.slot))
 
 
 def libwebsocket_get_latency(wsi: libwebsocket) -> int:
@@ -79,9 +79,9 @@ def libwebsocket_get_latency(wsi: libwebsocket) -> int:
         a line in the log: an inert handle, a wrong thread or process.
     :raises TypeError: if wsi is no ``libwebsocket``.
     """
-    _check_wsi(wsi)
-    result: int = lib.lws_latency(wsi._context._c, wsi._slot) if wsi._slot != NO_SLOT else -1
-    if result == -1 and wsi._slot != NO_SLOT and lib.lws_version(wsi._context._c, wsi._slot) >= 0:
+    check_wsi(wsi)
+    result: int = lib.lws_latency(wsi.context.c, wsi.slot) if wsi.slot != NO_SLOT else -1
+    if result == -1 and wsi.slot != NO_SLOT and lib.lws_version(wsi.context.c, wsi.slot) >= 0:
         return -1
     return _number(wsi, "latency-refused", result)
 

@@ -7,8 +7,7 @@ import operator
 
 from . import log
 from ._core import lib
-from .context import EVENT
-from .wsi import NO_SLOT, _check_wsi, libwebsocket, peer_name
+from .core import EVENT, NO_SLOT, check_wsi, libwebsocket, peer_name
 
 __all__ = [
     "libwebsocket_frame_is_binary",
@@ -64,14 +63,14 @@ def _event(wsi: libwebsocket) -> tuple[int, int] | None:
 
     Nothing is noted for each message: the iterator over the round's events knows where it stands.
     """
-    _check_wsi(wsi)
-    context = wsi._context
-    if context._unpacking is not None and wsi._slot != NO_SLOT:
-        index = context._count - operator.length_hint(context._unpacking) - 1
-        kind, code, slot, _, _ = EVENT.unpack_from(context._events, index * EVENT.size)
-        if slot == wsi._slot:
-            if context._piece is not None:
-                return context._piece
+    check_wsi(wsi)
+    context = wsi.context
+    if context.unpacking is not None and wsi.slot != NO_SLOT:
+        index = context.event_count - operator.length_hint(context.unpacking) - 1
+        kind, code, slot, _, _ = EVENT.unpack_from(context.events, index * EVENT.size)
+        if slot == wsi.slot:
+            if context.inflated is not None:
+                return context.inflated
             if kind <= LAST_MESSAGE:
                 return kind, code
     log.event(

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from ._core import ffi, lib
-from .wsi import ERROR_CLOSED, NO_SLOT, _check_wsi, _state, libwebsocket, refuse
+from .core import ERROR_CLOSED, NO_SLOT, check_wsi, libwebsocket, refuse, state_error
 
 __all__ = [
     "libwebsocket_get_header",
@@ -32,7 +32,7 @@ def libwebsocket_get_header(wsi: libwebsocket, name: str | bytes) -> bytes | Non
         another thread and in a forked copy.
     :raises TypeError: for arguments of wrong types.
     """
-    _check_wsi(wsi)
+    check_wsi(wsi)
     if not isinstance(name, str | bytes):
         raise TypeError(f"name must be a str or bytes, not {type(name).__name__}")
     raw = name.encode("utf-8", "replace") if isinstance(name, str) else name
@@ -51,7 +51,7 @@ def libwebsocket_get_headers(wsi: libwebsocket) -> list[tuple[bytes, bytes]] | N
     Returns a list of (name, value); None, with a line in the log, where libwebsocket_get_header
     logs one. Raises TypeError if wsi is no ``libwebsocket``.
     """
-    _check_wsi(wsi)
+    check_wsi(wsi)
     lines = _FieldLines(wsi)
     return lines.all() if lines.found else None
 
@@ -63,16 +63,16 @@ def libwebsocket_get_method(wsi: libwebsocket) -> str | None:
     Returns None, with a line in the log, on an inert handle, without a request, from another thread
     and in a forked copy. Raises TypeError if wsi is no ``libwebsocket``.
     """
-    _check_wsi(wsi)
-    if wsi._slot == NO_SLOT:
+    check_wsi(wsi)
+    if wsi.slot == NO_SLOT:
         refuse(wsi, logging.INFO, "method-refused", ERROR_CLOSED)
         return None
-    request = lib.lws_request(wsi._context._c, wsi._slot)
+    request = lib.lws_request(wsi.context.c, wsi.slot)
     if request != ffi.NULL:
         return "HEAD" if request.kind == lib.LWS_METHOD_HEAD else "GET"
-    if lib.lws_uri(wsi._context._c, wsi._slot, ffi.new("size_t *")) != ffi.NULL:
+    if lib.lws_uri(wsi.context.c, wsi.slot, ffi.new("size_t *")) != ffi.NULL:
         return "GET"
-    refuse(wsi, logging.WARNING, "method-refused", _state(wsi))
+    refuse(wsi, logging.WARNING, "method-refused", state_error(wsi))
     return None
 
 
@@ -85,13 +85,13 @@ def libwebsocket_get_peer_address(wsi: libwebsocket) -> tuple[str, int] | None:
     Returns None, with a line in the log, on an inert handle, from another thread and in a forked
     copy. Raises TypeError if wsi is no ``libwebsocket``.
     """
-    _check_wsi(wsi)
-    if wsi._slot == NO_SLOT:
+    check_wsi(wsi)
+    if wsi.slot == NO_SLOT:
         refuse(wsi, logging.INFO, "peer-refused", ERROR_CLOSED)
         return None
-    name = wsi._context._peer(wsi._slot)
+    name = wsi.context.peer(wsi.slot)
     if name == "-":  # what the core says to all but its owner
-        refuse(wsi, logging.WARNING, "peer-refused", _state(wsi))
+        refuse(wsi, logging.WARNING, "peer-refused", state_error(wsi))
         return None
     host, colon, port = name.rpartition(":")
     return (host.strip("[]"), int(port)) if colon else (name, 0)
@@ -104,13 +104,13 @@ class _FieldLines:
 
     def __init__(self, wsi: libwebsocket) -> None:
         self.found = False
-        if wsi._slot == NO_SLOT:
+        if wsi.slot == NO_SLOT:
             refuse(wsi, logging.INFO, "header-refused", ERROR_CLOSED)
             return
         length = ffi.new("size_t *")
-        lines = lib.lws_fields(wsi._context._c, wsi._slot, length)
+        lines = lib.lws_fields(wsi.context.c, wsi.slot, length)
         if lines == ffi.NULL:
-            refuse(wsi, logging.WARNING, "header-refused", _state(wsi))
+            refuse(wsi, logging.WARNING, "header-refused", state_error(wsi))
             return
         self._lines = bytes(ffi.buffer(lines, length[0]))
         self._request: Any = ffi.new("struct lws_request *")

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from .deflate.messages import load_engine
-from .http import allowed as negotiation
+from .deflate.engine import load_engine
+from .http import allowed
 from .listening.endpoint import Endpoint, endpoint_of_host, endpoints_of_listen
 from .listening.proxies import Network, proxy_networks
 
@@ -168,9 +168,9 @@ def settings_from_options(options: Options, port: int = 0) -> Settings:
     ssl_context = given.pop("ssl_context", None)
     if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
         raise TypeError(f"ssl_context must be an SSLContext, not {type(ssl_context).__name__}")
-    origins = negotiation.origin_set(given.pop("origins", None))
-    hosts = negotiation.host_set(given.pop("hosts", None))
-    subprotocols = negotiation.subprotocol_list(given.pop("subprotocols", None))
+    origins = allowed.origin_set(given.pop("origins", None))
+    hosts = allowed.host_set(given.pop("hosts", None))
+    subprotocols = allowed.subprotocol_list(given.pop("subprotocols", None))
     keep_headers = _flag(given, "keep_headers")
     if given.get("max_connections", 0) is None:
         del given["max_connections"]

@@ -4,64 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from . import log
 from .constants import LWS_CALLBACK_EVENT_WAIT_CANCELLED
-from .timers import context_of, refused
-from .wsi import ERROR_CLOSED, _index, libwebsocket
+from .core import (
+    ERROR_CLOSED,
+    as_index,
+    context_of,
+    libwebsocket,
+    libwebsocket_context,
+    refused,
+)
 
-if TYPE_CHECKING:
-    from .context import libwebsocket_context
-
-__all__ = ["Waker", "libwebsocket_cancel_service", "libwebsocket_watch_fd"]
+__all__ = ["libwebsocket_cancel_service", "libwebsocket_watch_fd", "watch_waker"]
 
 WATCH_WAKER = 2  # the numbers under it are the server process's
 WATCH_FIRST = 16  # of the program's own descriptors
 EPOLL_BITS = 2**32 - 1
-
-
-class Waker:
-    """An eventfd that any thread may write to, and that a context watches."""
-
-    __slots__ = ("_descriptor", "_lock")
-
-    def __init__(self) -> None:
-        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._lock = threading.Lock()
-
-    def attach(self, context: libwebsocket_context) -> None:
-        """Has the context watch it. Raises OSError."""
-        context._watch(self._descriptor, select.EPOLLIN, WATCH_WAKER, context._awoken)
-
-    def wake(self) -> bool:
-        """Makes it readable; False if it is closed."""
-        with self._lock:  # so that nobody else's descriptor of the same number is written to
-            if self._descriptor < 0:
-                return False
-            with contextlib.suppress(BlockingIOError):  # it is as readable as it can be
-                os.eventfd_write(self._descriptor, 1)
-            return True
-
-    def rest(self) -> None:
-        """Makes it unreadable again."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._descriptor)
-
-    def close(self) -> None:
-        """Closes the descriptor, once."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
-
-    def __del__(self) -> None:
-        if hasattr(self, "_lock"):
-            self.close()
 
 
 def libwebsocket_cancel_service(wsi_or_context: libwebsocket | libwebsocket_context) -> int:
@@ -79,15 +40,22 @@ def libwebsocket_cancel_service(wsi_or_context: libwebsocket | libwebsocket_cont
     :raises TypeError: for what is neither.
     """
     context = context_of(wsi_or_context)
-    if context._foreign or not context._waker.wake():
+    if context.foreign or not context.waker.wake():
         return refused("cancel-refused", ERROR_CLOSED)
     return 0
 
 
-def awoken(context: libwebsocket_context) -> None:
-    """In the round: somebody has called libwebsocket_cancel_service."""
-    context._waker.rest()
-    context._call(context._own(), LWS_CALLBACK_EVENT_WAIT_CANCELLED)
+def watch_waker(context: libwebsocket_context) -> None:
+    """Has a context's rounds call the callback after libwebsocket_cancel_service.
+
+    Raises OSError.
+    """
+
+    def awoken(_events: int) -> None:
+        context.waker.rest()
+        context.call(context.make_own_handle(), LWS_CALLBACK_EVENT_WAIT_CANCELLED)
+
+    context.watch(context.waker.fileno(), select.EPOLLIN, WATCH_WAKER, awoken)
 
 
 def libwebsocket_watch_fd(
@@ -116,20 +84,20 @@ def libwebsocket_watch_fd(
     :raises ValueError: for a negative fd, or events over 32 bits, with the number.
     """
     context = context_of(wsi_or_context)
-    fd = _index("fd", fd)
-    events = _index("events", events)
+    fd = as_index("fd", fd)
+    events = as_index("events", events)
     if fd < 0:
         raise ValueError(f"fd must not be negative, but is {fd}")
     if not 0 <= events <= EPOLL_BITS:
         raise ValueError(f"events must be from 0 to {EPOLL_BITS}, not {events}")
     if events and not callable(function):
         raise TypeError(f"function must be callable, not {type(function).__name__}")
-    if context._c is None:
+    if context.c is None:
         return refused("watch-refused", ERROR_CLOSED)
-    number = context._watch_numbers.get(fd)
+    number = context.watch_numbers.get(fd)
     if number is None:
         number = WATCH_FIRST
-        while number in context._watched:
+        while number in context.watched:
             number += 1
 
     def ready(bits: int) -> None:
@@ -137,18 +105,18 @@ def libwebsocket_watch_fd(
         try:
             function(fd, bits)
         except (KeyboardInterrupt, SystemExit) as error:
-            context._interrupt = context._interrupt or error
+            context.interrupt = context.interrupt or error
         except Exception as error:
             log.event(logging.ERROR, "callback-error", reason="watch", fd=fd, error=error)
             _end(context, fd, number)
 
     try:
-        context._watch(fd, events, number, ready)
+        context.watch(fd, events, number, ready)
     except OSError as error:
         log.event(logging.WARNING, "watch-refused", fd=fd, errno=error.errno, cause=error.strerror)
         return -1
     if events:
-        context._watch_numbers[fd] = number
+        context.watch_numbers[fd] = number
     else:
         _end(context, fd, number)
     return 0
@@ -156,7 +124,7 @@ def libwebsocket_watch_fd(
 
 def _end(context: libwebsocket_context, fd: int, number: int) -> None:
     """Nothing is called for a descriptor any more."""
-    if context._watch_numbers.pop(fd, None) is not None:
+    if context.watch_numbers.pop(fd, None) is not None:
         with contextlib.suppress(OSError):  # it may be closed
-            context._watch(fd, 0, number, lambda _bits: None)
-    context._watched.pop(number, None)
+            context.watch(fd, 0, number, lambda _bits: None)
+    context.watched.pop(number, None)

@@ -1,21 +1,31 @@
-"""The connection handle and the functions on it."""
+"""The functions on a connection's handle: write, close, and what it is."""
 
 from __future__ import annotations
 
 import logging
-import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import log
 from ._core import ffi, lib
 from .buffers import find_payload, libwebsocket_buffer
 from .constants import LWS_CLOSE_STATUS_NO_STATUS, LWS_CLOSE_STATUS_NORMAL, LWS_WRITE_HTTP
-
-if TYPE_CHECKING:
-    from .context import libwebsocket_context
+from .core import (
+    ERROR_CLOSED,
+    ERROR_DEFLATE,
+    ERROR_FULL,
+    ERROR_UTF8,
+    NO_SLOT,
+    as_index,
+    check_wsi,
+    libwebsocket,
+    libwebsocket_context,
+    own_handle,
+    peer_name,
+    refuse,
+    state_error,
+)
 
 __all__ = [
-    "libwebsocket",
     "libwebsocket_close_reason",
     "libwebsocket_get_close_code",
     "libwebsocket_get_context",
@@ -23,71 +33,14 @@ __all__ = [
     "libwebsocket_write",
 ]
 
-NO_SLOT: int = lib.LWS_NO_SLOT
 HTTP = int(LWS_WRITE_HTTP)
 PROTOCOLS = frozenset({0, 1, 2, 3, 5, 6, 0x40, 0x41, 0x43})
-ERROR_FULL: int = lib.LWS_ERROR_FULL
-ERROR_STATE: int = lib.LWS_ERROR_STATE
-ERROR_UTF8: int = lib.LWS_ERROR_UTF8
-ERROR_CLOSED: int = lib.LWS_ERROR_CLOSED
-ERROR_DEFLATE: int = lib.LWS_ERROR_DEFLATE
-
-CAUSES = {
-    ERROR_CLOSED: "the connection is closed or closing",
-    ERROR_FULL: "max_send_buffer would be exceeded",
-    ERROR_UTF8: "the text is not UTF-8",
-    lib.LWS_ERROR_BINARY76: "hixie-76 has whole text messages and nothing else",
-    ERROR_STATE: "not now: HTTP bytes on a WebSocket, or the reverse, or no request to answer, "
-    "or a fragment of no message, or a message inside another one",
-    lib.LWS_ERROR_ARGUMENT: "an argument that the core refuses: a ping or pong over 125 bytes, say",
-    lib.LWS_ERROR_MEMORY: "out of memory",
-    lib.LWS_ERROR_THREAD: "called from a thread that does not own the context",
-    lib.LWS_ERROR_PROCESS: "called from a forked copy of the process that owns the context",
-    lib.LWS_ERROR_CLOSE_CODE: "a close code that must not be sent",
-}
-
-VERSIONS = {
-    lib.LWS_VERSION_HTTP: "HTTP",
-    lib.LWS_VERSION_HYBI7: "version 7",
-    lib.LWS_VERSION_HYBI8: "version 8",
-    lib.LWS_VERSION_RFC6455: "version 13",
-    lib.LWS_VERSION_HIXIE76: "hixie-76",
-}
 
 SIZE = ffi.typeof("size_t *")
 
 _write = lib.lws_write
 _write_arena = lib.lws_write_arena
 _write_copy = lib.lws_write_copy
-
-
-class libwebsocket:
-    """A connection, handed to the callback; opaque. It may be kept, compared and hashed.
-
-    After LWS_CALLBACK_CLOSED it is inert: every function refuses it, and it never names another
-    connection. ``close_code`` is None until then, and from then on the code of the peer's Close
-    frame: 1005 if that had none, 1006 if there was no Close (RFC 6455, section 7.4.1).
-    """
-
-    __slots__ = ("__weakref__", "_context", "_slot", "_user", "close_code")
-
-    def __init__(self, context: libwebsocket_context, slot: int, user: bytearray | None) -> None:
-        self._context = context
-        self._slot = slot
-        self._user = user
-        self.close_code: int | None = None
-
-    def __repr__(self) -> str:
-        if self._slot == NO_SLOT:
-            return f"<{type(self).__name__} closed>"
-        version = VERSIONS.get(lib.lws_version(self._context._c, self._slot), "unknown version")
-        return f"<libwebsocket {peer_name(self)} {version}>"
-
-
-class own_handle(libwebsocket):
-    """What the callback is given for an event of no connection; inert from the start."""
-
-    __slots__ = ()
 
 
 def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> int:
@@ -125,27 +78,27 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
     Frames: RFC 6455, section 5; draft-ietf-hybi-thewebsocketprotocol-00, section 5.3.
     """
     try:
-        context = wsi._context
-        if buf is context._in and 0 <= len <= context._in_length and protocol < HTTP:
-            result = _write_arena(context._c, wsi._slot, context._in_offset, len, protocol)
+        context = wsi.context
+        if buf is context.in_ and 0 <= len <= context.in_length and protocol < HTTP:
+            result = _write_arena(context.c, wsi.slot, context.in_offset, len, protocol)
         elif (
             type(buf) is libwebsocket_buffer
             and 0 <= len <= buf.size
             and protocol < HTTP
-            and wsi._slot != NO_SLOT
+            and wsi.slot != NO_SLOT
         ):
-            result = _write(context._c, wsi._slot, buf._address, len, protocol)
-            if not context._dispatching:
-                lib.lws_flush(context._c)  # no round follows that would send it
+            result = _write(context.c, wsi.slot, buf.address, len, protocol)
+            if not context.dispatching:
+                lib.lws_flush(context.c)  # no round follows that would send it
         elif (
             type(buf) is bytes
             and 0 <= len <= buf.__len__()  # the builtin is hidden by C's name for the argument
             and protocol < HTTP
-            and wsi._slot != NO_SLOT
+            and wsi.slot != NO_SLOT
         ):
-            result = _write_copy(context._c, wsi._slot, buf, len, protocol)
-            if not context._dispatching:
-                lib.lws_flush(context._c)
+            result = _write_copy(context.c, wsi.slot, buf, len, protocol)
+            if not context.dispatching:
+                lib.lws_flush(context.c)
         else:
             return _write_any(wsi, buf, len, protocol)
     except (AttributeError, OverflowError):
@@ -156,30 +109,30 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
 def _write_else(wsi: libwebsocket, buf: Any, length: int, protocol: int, result: int) -> int:
     """What the core did not take as it is: a message that must be compressed, or never."""
     if result == ERROR_DEFLATE:
-        context = wsi._context
+        context = wsi.context
         payload = find_payload(buf, length, padded=False)
-        result = context._deflation.write(wsi._slot, payload, protocol)
-        if not context._dispatching:
-            lib.lws_flush(context._c)
+        result = context.deflation.write(wsi.slot, payload, protocol)
+        if not context.dispatching:
+            lib.lws_flush(context.c)
     return 0 if result == 0 else _write_refused(wsi, length, protocol, result)
 
 
 def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
     """libwebsocket_write for every kind of buffer, with every check."""
-    _check_wsi(wsi)
-    length = _index("len", length)
-    protocol = _index("protocol", protocol)
+    check_wsi(wsi)
+    length = as_index("len", length)
+    protocol = as_index("protocol", protocol)
     _check_protocol(protocol)
-    context = wsi._context
+    context = wsi.context
     try:
         payload = find_payload(buf, length, padded=protocol != HTTP)
     except UnicodeEncodeError:
         return _write_refused(wsi, length, protocol, ERROR_UTF8)
-    if wsi._slot == NO_SLOT:
+    if wsi.slot == NO_SLOT:
         return _write_refused(wsi, length, protocol, ERROR_CLOSED)
-    reply = context._reply
+    reply = context.reply
     if protocol == HTTP and (reply is None or reply.wsi is not wsi or not reply.open):
-        return _write_refused(wsi, length, protocol, _state(wsi))
+        return _write_refused(wsi, length, protocol, state_error(wsi))
     if protocol == HTTP and reply is not None and reply.checked:
         if reply.exceeds(payload.length):
             cause = "more bytes than the Content-Length of the reply"
@@ -196,17 +149,17 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
             return 0
     if payload.copy:
         memory = ffi.cast("uint8_t *", payload.address)
-        result = _write_copy(context._c, wsi._slot, memory, payload.length, protocol)
+        result = _write_copy(context.c, wsi.slot, memory, payload.length, protocol)
     else:
-        result = _write(context._c, wsi._slot, payload.address, payload.length, protocol)
+        result = _write(context.c, wsi.slot, payload.address, payload.length, protocol)
     if result == ERROR_DEFLATE:
-        result = context._deflation.write(wsi._slot, payload, protocol)
+        result = context.deflation.write(wsi.slot, payload, protocol)
     if result != 0:
         return _write_refused(wsi, payload.length, protocol, result)
     if reply is not None and protocol == HTTP:
         reply.record(payload)
-    if not context._dispatching:
-        lib.lws_flush(context._c)
+    if not context.dispatching:
+        lib.lws_flush(context.c)
     return 0
 
 
@@ -216,14 +169,6 @@ def _check_protocol(protocol: int) -> None:
             "protocol must be 0, 1, 2, 3, 5 or 6, for 0, 1 and 3 perhaps or-ed with 0x40, not "
             f"{protocol}"
         )
-
-
-def _state(wsi: libwebsocket) -> int:
-    """The error of HTTP bytes that answer no request: of the thread or process, else of the
-    state.
-    """
-    version: int = lib.lws_version(wsi._context._c, wsi._slot)
-    return version if version < 0 else ERROR_STATE
 
 
 def _write_refused(wsi: libwebsocket, length: int, protocol: int, error: int) -> int:
@@ -245,13 +190,13 @@ def libwebsocket_get_uri(wsi: libwebsocket) -> str | None:
     without a request, from another thread and in a forked copy. Raises TypeError if wsi is no
     ``libwebsocket``.
     """
-    _check_wsi(wsi)
-    if wsi._slot != NO_SLOT:
+    check_wsi(wsi)
+    if wsi.slot != NO_SLOT:
         length = ffi.new(SIZE)
-        uri = lib.lws_uri(wsi._context._c, wsi._slot, length)
+        uri = lib.lws_uri(wsi.context.c, wsi.slot, length)
         if uri:
             return str(ffi.buffer(uri, length[0]), "ascii")  # as the core takes no other target
-        refuse(wsi, logging.WARNING, "uri-refused", _state(wsi))
+        refuse(wsi, logging.WARNING, "uri-refused", state_error(wsi))
     elif isinstance(wsi, own_handle):
         return ""  # a callback of 2010 compares it before it looks at the reason
     else:
@@ -276,8 +221,8 @@ def libwebsocket_close_reason(
         process.
     :raises TypeError: for arguments of wrong types.
     """
-    _check_wsi(wsi)
-    code = _index("code", code)
+    check_wsi(wsi)
+    code = as_index("code", code)
     if isinstance(reason, str):
         try:
             reason = reason.encode()
@@ -285,18 +230,18 @@ def libwebsocket_close_reason(
             return refuse(wsi, logging.WARNING, "close-refused", ERROR_UTF8)
     elif not isinstance(reason, bytes):
         reason = bytes(memoryview(reason))
-    if wsi._slot == NO_SLOT:
+    if wsi.slot == NO_SLOT:
         return refuse(wsi, logging.INFO, "close-refused", ERROR_CLOSED)
     # The core takes 1005 for a Close without a code, which is not on offer here.
     if not 0 <= code <= 0xFFFF or code == LWS_CLOSE_STATUS_NO_STATUS:
         return refuse(wsi, logging.WARNING, "close-refused", lib.LWS_ERROR_CLOSE_CODE, code=code)
-    result = lib.lws_close(wsi._context._c, wsi._slot, code, reason, len(reason))
+    result = lib.lws_close(wsi.context.c, wsi.slot, code, reason, len(reason))
     # An error of a handle that is not inert: the peer was first, and CLOSED is on its way.
     if result not in (0, ERROR_CLOSED):
         return refuse(wsi, logging.WARNING, "close-refused", result, code=code)
-    wsi._context._closing(wsi)
-    if not wsi._context._dispatching:
-        lib.lws_flush(wsi._context._c)
+    wsi.context.mark_closing(wsi)
+    if not wsi.context.dispatching:
+        lib.lws_flush(wsi.context.c)
     return 0
 
 
@@ -308,7 +253,7 @@ def libwebsocket_get_close_code(wsi: libwebsocket) -> int:
     7.1.5). -1, with a line in the log: it has not ended, or was never established. Raises TypeError
     if wsi is no ``libwebsocket``.
     """
-    _check_wsi(wsi)
+    check_wsi(wsi)
     if wsi.close_code is None:
         cause = "the connection has not ended, or was never established"
         log.event(logging.INFO, "close-code-refused", peer_name(wsi), cause=cause)
@@ -323,35 +268,5 @@ def libwebsocket_get_context(wsi: libwebsocket) -> libwebsocket_context:
     too: it is how a callback in the server process comes by it. Raises TypeError if wsi is no
     ``libwebsocket``.
     """
-    _check_wsi(wsi)
-    return wsi._context
-
-
-def refuse(wsi: libwebsocket, level: int, word: str, error: int, **fields: log.Value | None) -> int:
-    """Logs one line with the cause of an error of the core, and returns -1."""
-    cause = CAUSES.get(error, f"error {error}")
-    log.event(level, word, peer_name(wsi), error=None, **fields, cause=cause)
-    return -1
-
-
-def peer_name(wsi: libwebsocket) -> str:
-    """The peer as "IP:PORT", "-" if it is not known (any more)."""
-    return "-" if wsi._slot == NO_SLOT else wsi._context._peer(wsi._slot)
-
-
-def make_inert(wsi: libwebsocket) -> None:
-    """Takes the connection from a handle, for good."""
-    wsi._slot = NO_SLOT
-    wsi._user = None
-
-
-def _check_wsi(wsi: object) -> None:
-    if not isinstance(wsi, libwebsocket):
-        raise TypeError(f"wsi must be a libwebsocket, not {type(wsi).__name__}")
-
-
-def _index(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}") from None
+    check_wsi(wsi)
+    return wsi.context

@@ -455,12 +455,12 @@ def test_exceptions_of_the_http_callback() -> None:
 def test_most_connections_by_the_limit_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sandbox may say that there is no limit; Linux itself has no such answer."""
     with context_of(echo, max_connections=None) as context:
-        own = context._settings.limits["max_connections"]
+        own = context.settings.limits["max_connections"]
     assert own == resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 32
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     monkeypatch.setattr(resource, "getrlimit", lambda _: unlimited)
     with context_of(echo) as context:
-        assert context._settings.limits["max_connections"] >= own
+        assert context.settings.limits["max_connections"] >= own
 
 
 def test_init_that_interrupts(caplog: Any) -> None:

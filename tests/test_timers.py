@@ -40,7 +40,7 @@ from libwebsockets import (
     libwebsocket_write,
     log,
 )
-from libwebsockets.timers import Timers
+from libwebsockets.timer_heap import TimerHeap as Timers
 
 
 class App:

@@ -28,12 +28,12 @@ from libwebsockets import (
     LWS_CALLBACK_HTTP,
     LWS_CALLBACK_RECEIVE,
     LWS_WRITE_TEXT,
-    certificates,
     libwebsocket_create_context,
     libwebsocket_service,
     libwebsocket_write,
     libwebsockets_serve_http_file,
 )
+from libwebsockets.tls import certificates
 
 Serve = Callable[..., Server]
 
@@ -347,8 +347,8 @@ def test_what_openssl_cannot_encrypt(ends: bool, caplog: pytest.LogCaptureFixtur
         with ServedSecurely(context) as client, ServedSecurely(context) as other:
             client.open()
             other.open()
-            assert context._secure is not None
-            (connection, _) = context._secure._connections.values()
+            assert context.secure is not None
+            (connection, _) = context.secure.connections.values()
             setattr(connection, "unwrap" if ends else "encrypt", fail)
             client.send(frame(8, b"\x03\xe8") if ends else text("lost"))
             if ends:
@@ -375,8 +375,8 @@ def test_nothing_leaves_in_clear(known: bool) -> None:
     with context_of(callback, certificate=str(pair.certificate), key=str(pair.key)) as context:
         with ServedSecurely(context) as client:
             client.open()
-            assert context._secure is not None
-            connections = context._secure._connections
+            assert context.secure is not None
+            connections = context.secure.connections
             ((slot, connection),) = connections.items()
             connection.shaken = False
             if not known:

@@ -21,7 +21,7 @@ from typing import Any
 
 from .._core import lib
 from ..log import escape
-from .request import Reply, Request
+from .request import Request
 
 __all__ = ["AccessLog", "Entry", "access_log"]
 
@@ -67,12 +67,12 @@ class AccessLog:
         sent = lib.lws_sent(self._core, slot)
         return Entry(self._peer(slot), method, target, time.monotonic(), sent)
 
-    def close(self, slot: int, entry: Entry, reply: Reply) -> None:
-        """It is answered: its line is written, or that of its session begun."""
-        if reply.status == UPGRADED:
+    def close(self, slot: int, entry: Entry, status: int | None, size: int) -> None:
+        """It is answered: writes its line, or begins that of its session. size: of the body."""
+        if status == UPGRADED:
             self._sessions[slot] = entry
         else:
-            self.request(entry, reply.status, reply.body_bytes)
+            self.request(entry, status, size)
 
     def request(self, entry: Entry, status: int | None, size: int = 0) -> None:
         """The line of a request."""

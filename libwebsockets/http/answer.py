@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from .. import log
 from .._core import ffi, lib
@@ -13,20 +12,23 @@ from ..constants import (
     LWS_CALLBACK_HTTP,
     LWS_CLOSE_STATUS_NORMAL,
 )
-from ..deflate import messages as deflate
-from ..wsi import CAUSES, libwebsocket
+from ..core import (
+    CAUSES,
+    GO_ON,
+    REFUSED,
+    libwebsocket,
+    libwebsocket_context,
+)
+from ..deflate.messages import agree
+from ..deflate.negotiation import Agreement
 from .forwarded import client_of, set_peer
-from .request import Refusal, Reply, Request, check_request, log_refusal
+from .open_reply import Reply
+from .request import Refusal, Request, check_request, log_refusal
 
-if TYPE_CHECKING:
-    from ..context import libwebsocket_context
-
-__all__ = ["GO_ON", "INTERRUPTED", "RAISED", "REFUSED", "answer_forwarded", "answer_request"]
+__all__ = ["answer_forwarded", "answer_request"]
 
 HTTP: int = lib.LWS_VERSION_HTTP
-
-# What became of a callback.
-GO_ON, REFUSED, RAISED, INTERRUPTED = range(4)
+RFC6455: int = lib.LWS_VERSION_RFC6455
 
 
 def answer_request(context: libwebsocket_context, slot: int, version: int) -> None:
@@ -34,87 +36,87 @@ def answer_request(context: libwebsocket_context, slot: int, version: int) -> No
 
     version is enum lws_version: what it asks for.
     """
-    request = Request(context._c, slot)
+    request = Request(context.c, slot)
     if request.gone:
         return  # the peer has reset the connection in this very round
-    access = context._access
+    access = context.access
     entry = None if access is None else access.open(slot, request)
-    refusal, subprotocol = check_request(request, version, context._settings)
+    refusal, subprotocol = check_request(request, version, context.settings)
     if refusal is not None:
         _refuse(context, slot, refusal)
         if access is not None and entry is not None:
             access.request(entry, refusal.status)
         return
-    wsi = context._handle(slot)
-    reply = context._reply = Reply(wsi, request)
+    wsi = context.handle_of(slot)
+    reply = context.reply = Reply(wsi, request)
     try:
         if version == HTTP:
             _answer_http(context, wsi, reply)
         else:
             _answer_upgrade(context, wsi, reply, subprotocol)
     finally:
-        context._reply = None
+        context.reply = None
         if access is not None and entry is not None:
-            access.close(slot, entry, reply)
+            access.close(slot, entry, reply.status, reply.body_bytes)
 
 
 def answer_forwarded(context: libwebsocket_context, slot: int, version: int) -> None:
     """Answers a request by way of a trusted proxy, which may speak for others in the next one."""
-    request = Request(context._c, slot)
-    client = None if request.gone else client_of(request, context._settings.proxies)
+    request = Request(context.c, slot)
+    client = None if request.gone else client_of(request, context.settings.proxies)
     if isinstance(client, Refusal):
         _refuse(context, slot, client)
         return
-    before = None if client is None else set_peer(context._c, slot, client)
+    before = None if client is None else set_peer(context.c, slot, client)
     answer_request(context, slot, version)
-    if before is not None and lib.lws_version(context._c, slot) == HTTP:
-        lib.lws_set_peer(context._c, slot, before, False, ffi.new("struct lws_address *"))
+    if before is not None and lib.lws_version(context.c, slot) == HTTP:
+        lib.lws_set_peer(context.c, slot, before, False, ffi.new("struct lws_address *"))
 
 
 def _refuse(context: libwebsocket_context, slot: int, refusal: Refusal) -> None:
-    log_refusal(context._peer(slot), refusal)
-    lib.lws_refuse(context._c, slot, refusal.status, False)
+    log_refusal(context.peer(slot), refusal)
+    lib.lws_refuse(context.c, slot, refusal.status, False)
 
 
 def _answer_http(context: libwebsocket_context, wsi: libwebsocket, reply: Reply) -> None:
     """Calls the callback for a request that is no upgrade, and sees to it that it is answered."""
-    slot = wsi._slot
-    outcome = context._call(wsi, LWS_CALLBACK_HTTP)
+    slot = wsi.slot
+    outcome = context.call(wsi, LWS_CALLBACK_HTTP)
     if reply.refused:
         if outcome != GO_ON:
-            lib.lws_close(context._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
+            lib.lws_close(context.c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
     elif reply.written:
-        lib.lws_reply_end(context._c, slot, outcome == GO_ON and reply.reusable)
+        lib.lws_reply_end(context.c, slot, outcome == GO_ON and reply.reusable)
     elif outcome == GO_ON:
         reply.status = 404
-        lib.lws_refuse(context._c, slot, 404, True)
+        lib.lws_refuse(context.c, slot, 404, True)
     elif outcome == REFUSED:
-        lib.lws_close(context._c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
+        lib.lws_close(context.c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
     else:
         reply.status = 500
-        lib.lws_refuse(context._c, slot, 500, False)
+        lib.lws_refuse(context.c, slot, 500, False)
 
 
 def _answer_upgrade(
     context: libwebsocket_context, wsi: libwebsocket, reply: Reply, subprotocol: bytes | None
 ) -> None:
     """Asks the callback about an upgrade, and makes it a session."""
-    slot = wsi._slot
-    outcome = context._call(wsi, LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
-    if context._handles[slot] is not wsi or reply.refused:
+    slot = wsi.slot
+    outcome = context.call(wsi, LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION)
+    if context.handles[slot] is not wsi or reply.refused:
         return  # it was closed or answered in the callback
     if reply.written:
-        lib.lws_reply_end(context._c, slot, False)
+        lib.lws_reply_end(context.c, slot, False)
         return
     if outcome != GO_ON:
         reply.status = 403 if outcome == REFUSED else 500
-        lib.lws_refuse(context._c, slot, reply.status, False)
+        lib.lws_refuse(context.c, slot, reply.status, False)
         return
     name = ffi.NULL if subprotocol is None else subprotocol
-    agreed = deflate.agree(context, slot, reply.request) if context._settings.deflate else None
+    agreed = _agree(context, slot, reply.request) if context.settings.deflate else None
     extensions = ffi.NULL if agreed is None else agreed.reply
     error = lib.lws_upgrade(
-        context._c,
+        context.c,
         slot,
         name,
         len(subprotocol or b""),
@@ -124,12 +126,19 @@ def _answer_upgrade(
     )
     if error != 0:
         cause = CAUSES.get(error, f"error {error}")
-        log.event(logging.WARNING, "upgrade-failed", context._peer(slot), cause=cause)
+        log.event(logging.WARNING, "upgrade-failed", context.peer(slot), cause=cause)
         reply.status = 500
-        lib.lws_refuse(context._c, slot, 500, False)
+        lib.lws_refuse(context.c, slot, 500, False)
         return
     reply.status = 101
-    context._reply = None
+    context.reply = None
     if agreed is not None:
-        context._deflation.open(slot, agreed)
-    context._conclude(wsi, context._call(wsi, LWS_CALLBACK_ESTABLISHED))
+        context.deflation.open(slot, agreed)
+    context.conclude(wsi, context.call(wsi, LWS_CALLBACK_ESTABLISHED))
+
+
+def _agree(context: libwebsocket_context, slot: int, request: Request) -> Agreement | None:
+    """Compression, which only RFC 6455 has."""
+    if request.version != RFC6455 or not request.count(lib.LWS_FIELD_WS_EXTENSIONS):
+        return None
+    return agree(context, slot, request.values(b"Sec-WebSocket-Extensions"))

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from .. import log
 from .._core import ffi, lib
-from ..wsi import _check_wsi, libwebsocket, refuse
+from ..core import check_wsi, libwebsocket, refuse
 from . import conditions
+from .open_reply import Reply
 from .reply import (
     HeaderFields,
     check_content_type,
@@ -28,7 +29,7 @@ from .reply import (
     http_date,
     open_reply,
 )
-from .request import Reply, Request
+from .request import Request
 
 __all__ = [
     "IS_FOLDER",
@@ -200,7 +201,7 @@ def libwebsockets_serve_http_file(
     :raises ValueError: for a content type or field with a control character or over its size, with
         the number; nothing is sent then.
     """
-    _check_wsi(wsi)
+    check_wsi(wsi)
     source = None
     if type(file) is str and len(file) <= NAME_KEPT:
         source = kept(_kept_source, file, content_type, cache_control, headers, precompressed)
@@ -313,7 +314,7 @@ def error_reply(reply: Reply, error: int | None, path: bytes, number: int | None
     """
     wsi = reply.wsi
     code = STATUSES.get(error or 0, 500) if number is None else number
-    result = lib.lws_refuse(wsi._context._c, wsi._slot, code, True)
+    result = lib.lws_refuse(wsi.context.c, wsi.slot, code, True)
     if result != 0:
         return refuse(wsi, logging.WARNING, "file-refused", result)
     reply.refused = True
@@ -328,7 +329,7 @@ def error_reply(reply: Reply, error: int | None, path: bytes, number: int | None
     log.event(
         logging.INFO if code == 404 else logging.WARNING,
         word,
-        wsi._context._peer(wsi._slot),
+        wsi.context.peer(wsi.slot),
         status=code,
         file=path,
         errno=errno.errorcode.get(error) if error is not None else None,
@@ -395,7 +396,7 @@ def _send(
         if code == 416:
             lines = f"Content-Range: bytes */{size}\r\n"
             value = request.field(lib.LWS_FIELD_RANGE)
-            peer = reply.wsi._context._peer(reply.wsi._slot)
+            peer = reply.wsi.context.peer(reply.wsi.slot)
             log.event(logging.INFO, "file-range", peer, status=code, range=value)
         lines += "" if code == 304 else "Content-Length: 0\r\n"
         length = 0
@@ -406,7 +407,7 @@ def _send(
 def _send_head(reply: Reply, code: int, data: bytes, file: Any, first: int, length: int) -> int:
     """Queues a head, and that many bytes of the file. Returns 0, or -1 with a line in the log."""
     wsi = reply.wsi
-    result = _lws_reply_file(wsi._context._c, wsi._slot, data, len(data), file, first, length)
+    result = _lws_reply_file(wsi.context.c, wsi.slot, data, len(data), file, first, length)
     if result != 0:
         return refuse(wsi, logging.WARNING, "file-refused", result)
     reply.written = True

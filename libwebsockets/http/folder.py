@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from .. import log
-from ..wsi import _check_wsi, libwebsocket
+from ..core import check_wsi, libwebsocket
 from .files import (
     IS_FOLDER,
     NAME_KEPT,
@@ -21,8 +21,8 @@ from .files import (
     kept,
     send_source,
 )
+from .open_reply import Reply
 from .reply import HeaderFields, open_reply, send_head
-from .request import Reply
 
 __all__ = ["libwebsockets_serve_http_root", "path_of"]
 
@@ -59,7 +59,7 @@ def libwebsockets_serve_http_root(
     :raises ValueError: as libwebsockets_serve_http_file, and for a directory with a NUL; nothing is
         sent then.
     """
-    _check_wsi(wsi)
+    check_wsi(wsi)
     site = None
     if type(directory) is str and len(directory) <= NAME_KEPT:
         site = kept(_kept_site, directory, None, cache_control, headers, precompressed)
@@ -160,7 +160,5 @@ def _redirect(reply: Reply, names: list[bytes], query: bytes) -> int:
     if not send_head(reply, 301, lines, 0, "file-refused"):
         return -1
     reply.complete = True
-    log.event(
-        logging.DEBUG, "file-redirect", reply.wsi._context._peer(reply.wsi._slot), to=location
-    )
+    log.event(logging.DEBUG, "file-redirect", reply.wsi.context.peer(reply.wsi.slot), to=location)
     return 0

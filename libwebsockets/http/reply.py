@@ -10,17 +10,18 @@ from email.utils import formatdate
 
 from .._core import ffi, lib
 from ..constants import LWS_WRITE_HTTP
-from ..wsi import (
+from ..core import (
     ERROR_CLOSED,
     ERROR_STATE,
     NO_SLOT,
-    _check_wsi,
-    _index,
-    _state,
+    as_index,
+    check_wsi,
     libwebsocket,
     refuse,
+    state_error,
 )
-from .request import Reply, Request
+from .open_reply import Reply
+from .request import Request
 
 __all__ = [
     "HeaderFields",
@@ -77,7 +78,7 @@ def libwebsockets_return_http_status(
     :raises ValueError: for a code out of bounds, and for what libwebsockets_write_http_head
         refuses; nothing is sent then.
     """
-    _check_wsi(wsi)
+    check_wsi(wsi)
     code = _check_code(code)
     check_content_type(content_type)
     lines = field_lines(headers, frozenset({"content-type"}))
@@ -127,11 +128,11 @@ def libwebsockets_write_http_head(
     :raises ValueError: for a code, length, name or value out of bounds, with the number that is
         wrong; nothing is sent then.
     """
-    _check_wsi(wsi)
+    check_wsi(wsi)
     code = _check_code(code)
     lines = field_lines(headers, frozenset())
     if content_length is not None:
-        content_length = _index("content_length", content_length)
+        content_length = as_index("content_length", content_length)
         if not 0 <= content_length <= CONTENT_LENGTH_MAX:
             raise ValueError(
                 f"content_length must be from 0 to {CONTENT_LENGTH_MAX}, not {content_length}"
@@ -156,12 +157,12 @@ def libwebsockets_write_http_head(
 
 def open_reply(wsi: libwebsocket, word: str) -> Reply | None:
     """The reply that may be begun now; None, with a line under that event word, if none may."""
-    if wsi._slot == NO_SLOT:
+    if wsi.slot == NO_SLOT:
         refuse(wsi, logging.INFO, word, ERROR_CLOSED)
         return None
-    reply = wsi._context._reply
-    if reply is None or reply.wsi is not wsi or reply.written or not reply.open:
-        refuse(wsi, logging.WARNING, word, _state(wsi) or ERROR_STATE)
+    reply = wsi.context.reply
+    if not isinstance(reply, Reply) or reply.wsi is not wsi or reply.written or not reply.open:
+        refuse(wsi, logging.WARNING, word, state_error(wsi) or ERROR_STATE)
         return None
     return reply
 
@@ -177,7 +178,7 @@ def send_head(
     request = reply.request
     data = head_bytes(code, lines, connection_line(request, length)) + body
     wsi = reply.wsi
-    result = lib.lws_write_copy(wsi._context._c, wsi._slot, data, len(data), LWS_WRITE_HTTP)
+    result = lib.lws_write_copy(wsi.context.c, wsi.slot, data, len(data), LWS_WRITE_HTTP)
     if result != 0:
         refuse(wsi, logging.WARNING, word, result, length=len(data))
         return False
@@ -262,7 +263,7 @@ def check_text(name: str, value: object, most: int, tab: bool = False) -> str:
 
 
 def _check_code(code: object) -> int:
-    number = _index("code", code)
+    number = as_index("code", code)
     if not 200 <= number <= 599:
         raise ValueError(f"code must be from 200 to 599, not {number}")
     return number

@@ -14,10 +14,12 @@ import traceback
 from types import FrameType
 from typing import NoReturn
 
-from .. import lifecycle, log, service
+from .. import log
 from .._core import lib
 from ..arguments import Arguments
-from ..context import libwebsocket_context
+from ..context import begin, end, make_context
+from ..core import libwebsocket_context
+from ..dispatch import reset_all, run_round
 from ..listening.listener import Listener
 from . import privileges
 
@@ -91,7 +93,7 @@ def _prepare(arguments: Arguments, listeners: list[Listener], life: int, ready: 
         log.event(
             logging.INFO, "privileges-dropped", gid=os.getgid(), uid=os.getuid(), pid=os.getpid()
         )
-    context = service.make_context(arguments, listeners)
+    context = make_context(arguments, listeners)
     if context is None:
         raise NotServingError(
             "context-failed", "the server process has no context; see its own log"
@@ -100,7 +102,7 @@ def _prepare(arguments: Arguments, listeners: list[Listener], life: int, ready: 
         server = _Server(context, arguments, life)
     except OSError as error:
         raise NotServingError("context-failed", error.strerror or str(error)) from error
-    if not lifecycle.begin(context):
+    if not begin(context):
         raise NotServingError("context-failed", "the callback refused LWS_CALLBACK_PROTOCOL_INIT")
     return server
 
@@ -158,7 +160,7 @@ class _Server:
 
     def __init__(self, context: libwebsocket_context, arguments: Arguments, life: int) -> None:
         self.context = context
-        context._serving = True  # whoever destroys it asks to stop
+        context.serving = True  # whoever destroys it asks to stop
         self.credentials = arguments.credentials
         self.reload = False
         self.grace = arguments.settings.shutdown_grace
@@ -173,8 +175,8 @@ class _Server:
         self.wakeup, wakeup_write = os.pipe()
         os.set_blocking(self.wakeup, False)
         os.set_blocking(wakeup_write, False)
-        context._watch(life, select.EPOLLIN, WATCH_LIFE, self._parent_left)
-        context._watch(self.wakeup, select.EPOLLIN, WATCH_SIGNAL, self._signalled)
+        context.watch(life, select.EPOLLIN, WATCH_LIFE, self._parent_left)
+        context.watch(self.wakeup, select.EPOLLIN, WATCH_SIGNAL, self._signalled)
         # A signal between the handler and epoll_wait would be slept over without the pipe.
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
         for number in STOPPING:
@@ -187,48 +189,48 @@ class _Server:
         """Serves until something ends it. Returns the exit status."""
         context = self.context
         while not self.requests:
-            context._round(SUPPRESSED_WAIT_MS if log.suppressed else -1)
-            self._look_up()
+            run_round(context, SUPPRESSED_WAIT_MS if log.suppressed else -1)
+            self._after_round()
         log.event(logging.INFO, "shutdown", pid=os.getpid(), cause=self.cause)
-        lib.lws_stop(context._c)
+        lib.lws_stop(context.c)
         deadline = time.monotonic() + self.grace
-        while self.requests == 1 and lib.lws_connections(context._c):
+        while self.requests == 1 and lib.lws_connections(context.c):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            context._round(int(left * 1000) + 1)
-            self._look_up()
-        if lib.lws_connections(context._c):
-            context._reset_all()
-        lifecycle.end(context)
+            run_round(context, int(left * 1000) + 1)
+            self._after_round()
+        if lib.lws_connections(context.c):
+            reset_all(context)
+        end(context)
         if os.getppid() != self.parent:
             log.event(logging.WARNING, "parent-died", pid=os.getpid(), parent=self.parent)
         log.report_suppressed(final=True)
         return self.status
 
-    def _look_up(self) -> None:
+    def _after_round(self) -> None:
         """After each round: is this still the server, and has a callback asked for the end?"""
         context = self.context
         if self.reload and self.credentials is not None:
             self.reload = False
             self.credentials.reload()
-        interrupt = context._interrupt
-        if interrupt is None and not context._foreign and not context._destroy:
+        interrupt = context.interrupt
+        if interrupt is None and not context.foreign and not context.destroy_asked:
             return
-        if context._destroy:
-            context._destroy = False
+        if context.destroy_asked:
+            context.destroy_asked = False
             self.cause = "libwebsocket_context_destroy"
             self.requests += 1
         if interrupt is not None:
-            context._interrupt = None
+            context.interrupt = None
             self.status = _exit_status(interrupt)
             self.requests += 1
-        if context._foreign:
+        if context.foreign:
             _leave(self.status)  # a copy that a callback forked: it serves nothing
 
     def _parent_left(self, _events: int) -> None:
         """The life pipe has no writer any more: the parent has closed it, or has died."""
-        self.context._watch(self.life, 0, WATCH_LIFE, self._parent_left)
+        self.context.watch(self.life, 0, WATCH_LIFE, self._parent_left)
         self.parent_left = True
         if not self.interrupted:
             self.cause = "the life pipe is closed"
@@ -256,7 +258,7 @@ class _Server:
 
     def _stuck(self, _number: int, _frame: FrameType | None) -> None:
         log.event(logging.WARNING, "shutdown", pid=os.getpid(), cause="a callback does not return")
-        lib.lws_abort_all(self.context._c)
+        lib.lws_abort_all(self.context.c)
         _leave(self.status)
 
 

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .. import log
-from ..arguments import Arguments, Callback, check_arguments
+from ..arguments import Arguments, check_arguments
+from ..core import Callback
 from ..listening import listener
 from ..listening.listener import Listener, SocketFile
 from ..options import Options

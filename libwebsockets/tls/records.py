@@ -58,7 +58,7 @@ class Connection:
 class SecureConnections:
     """The TLS of a context's connections, by slot."""
 
-    __slots__ = ("_arena", "_bytes", "_c", "_connections", "_credentials", "_length", "_peer")
+    __slots__ = ("_arena", "_bytes", "_c", "_credentials", "_length", "_peer", "connections")
 
     def __init__(
         self, c: Any, arena: Arena, credentials: Credentials, peer: Callable[[int], str]
@@ -67,19 +67,19 @@ class SecureConnections:
         self._arena = arena
         self._credentials = credentials
         self._peer = peer
-        self._connections: dict[int, Connection] = {}
+        self.connections: dict[int, Connection] = {}
         self._bytes = ffi.new("const uint8_t **")
         self._length = ffi.new("uint32_t *")
 
     def forget(self, slot: int) -> None:
         """The connection of a slot is no more."""
-        self._connections.pop(slot, None)
+        self.connections.pop(slot, None)
 
     def receive(self, slot: int, offset: int, length: int, records: int) -> None:
         """Decrypts the records of an event, and has the core decode them."""
-        connection = self._connections.get(slot)
+        connection = self.connections.get(slot)
         if connection is None:
-            connection = self._connections[slot] = Connection(self._credentials.context)
+            connection = self.connections[slot] = Connection(self._credentials.context)
         view = self._arena.view
         connection.incoming.write(view[offset : offset + length])
         if not connection.shaken:
@@ -116,7 +116,7 @@ class SecureConnections:
         """Encrypts what was written, and sends it. Before each wait of the core."""
         bytes_, length = self._bytes, self._length
         while (slot := lib.lws_secure_next(self._c, bytes_, length)) != NO_SLOT:
-            connection = self._connections.get(slot)
+            connection = self.connections.get(slot)
             size = length[0]
             if connection is None or not connection.shaken:
                 self._push(slot, connection)

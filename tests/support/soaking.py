@@ -13,7 +13,7 @@ import os
 from typing import Any
 
 import libwebsockets as lws
-from libwebsockets.timers import context_of
+from libwebsockets.core import context_of
 
 FILE = os.environ.get("LWS_TEST_FILE", "")
 BLOCK = b"x" * 65536
