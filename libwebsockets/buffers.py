@@ -23,7 +23,7 @@ from .constants import LWS_SEND_BUFFER_POST_PADDING, LWS_SEND_BUFFER_PRE_PADDING
 __all__ = ["Payload", "find_payload", "libwebsocket_buffer"]
 
 _byref_type = type(ctypes.byref(ctypes.c_char()))
-_pointer_types = (ctypes._Pointer, ctypes.c_void_p)
+_pointer_types = (ctypes._Pointer, ctypes.c_void_p)  # noqa: SLF001 - it has no other name
 _owner_depth = 8  # views of views are followed this far
 
 
