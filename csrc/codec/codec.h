@@ -1,7 +1,14 @@
 /*
  * The codec: pure functions over memory that the caller supplies. No socket, no allocation, no
- * global state; every function may be called from any thread and is usable on its own from a
+ * clock, no global state; any thread may call any function, and each is usable on its own from a
  * benchmark, a fuzz target or a test. It depends on libc alone.
+ *
+ * Two rules hold for every function. Memory belongs to the caller before, during and after the
+ * call; nothing keeps a pointer. Memory passed by a pointer to const is only read, and never beyond
+ * the length given with it. What else a function changes is said with it.
+ *
+ * The files, each using only those before it: fault.c, digest.c, base64.c, mask.c, utf8.c, frame.c,
+ * head_scan.c, target.c, fields.c, head.c, status.c, handshake.c, proxy.c.
  */
 #ifndef LWS_CODEC_H
 #define LWS_CODEC_H
@@ -36,11 +43,11 @@ enum lws_version {
     LWS_VERSION_HIXIE76 = 76,
 };
 
-/* ---- Faults ------------------------------------------------------------------------------- */
+/* ---- fault.c ------------------------------------------------------------------------------ */
 
 /*
- * What a peer did wrong, or what befell its connection. Codec functions return a fault negated.
- * lws_fault_event() gives the word under which it is logged.
+ * What a peer did wrong, or what happened to its connection. Codec functions return a fault
+ * negated.
  */
 enum lws_fault {
     LWS_FAULT_NONE = 0,
@@ -55,10 +62,10 @@ enum lws_fault {
     LWS_FAULT_HTTP_BAD_HOST,
     LWS_FAULT_HTTP_BAD_LENGTH,
     LWS_FAULT_HTTP_SMUGGLE,
-    LWS_FAULT_HTTP_BODY_REFUSED,   /* 413: a body by Content-Length */
-    LWS_FAULT_HTTP_BODY_CHUNKED,   /* 501: a chunked body; logged as http-body-refused */
-    LWS_FAULT_HTTP_EXPECT,         /* 417: an unknown expectation; logged as http-body-refused */
-    LWS_FAULT_HTTP_METHOD,         /* 405: a method known but not served */
+    LWS_FAULT_HTTP_BODY_REFUSED, /* 413: a body by Content-Length */
+    LWS_FAULT_HTTP_BODY_CHUNKED, /* 501: a body by Transfer-Encoding; logged as http-body-refused */
+    LWS_FAULT_HTTP_EXPECT,       /* 417: an unknown expectation; logged as http-body-refused */
+    LWS_FAULT_HTTP_METHOD,       /* 405: a method that is known but not served */
     LWS_FAULT_HTTP_METHOD_UNKNOWN, /* 501; logged as http-method */
     LWS_FAULT_HTTP_VERSION,        /* 505 */
     LWS_FAULT_HTTP_VERSION_SYNTAX, /* 400; logged as http-version */
@@ -77,7 +84,7 @@ enum lws_fault {
     LWS_FAULT_WS_FRAGMENT,
     LWS_FAULT_WS_UTF8,
     LWS_FAULT_WS_CLOSE_CODE,
-    LWS_FAULT_WS_PROTOCOL_ERROR, /* hixie-76 frames that cannot be */
+    LWS_FAULT_WS_PROTOCOL_ERROR, /* a malformed hixie-76 frame */
     LWS_FAULT_WS_ABNORMAL,       /* the stream ended without a Close */
     LWS_FAULT_HANDSHAKE_TIMEOUT,
     LWS_FAULT_SEND_TIMEOUT,
@@ -89,69 +96,82 @@ enum lws_fault {
     LWS_FAULT_FILE_TRUNCATED,
     LWS_FAULT_PING_TIMEOUT,
     LWS_FAULT_CONN_LIMIT_IP,
-    LWS_FAULT_PROXY_HEADER, /* the PROXY protocol was due, and did not come */
-    LWS_FAULT_WS_INFLATE,   /* compressed data that is none */
+    LWS_FAULT_PROXY_HEADER, /* the PROXY header was required, but missing or malformed */
+    LWS_FAULT_WS_INFLATE,   /* compressed data that does not inflate */
     LWS_FAULT_TLS_HANDSHAKE_TIMEOUT,
     LWS_FAULT_COUNT
 };
 
-/* The event word of a fault, a static string ("http-bad-header"); "unknown" outside the enum. */
+/*
+ * The word under which a fault is logged ("http-bad-header"). Returns a static string; "unknown"
+ * for a number outside the enum.
+ */
 const char *lws_fault_event(int fault);
 
-/* The HTTP status that answers a fault of the request head; 0 for a fault that has none. */
+/*
+ * The HTTP status that answers a fault of a request (RFC 9110, section 15; RFC 6585). Returns 400
+ * to 599; 0 for a fault that is not answered by a status, and outside the enum.
+ */
 int lws_fault_status(int fault);
 
-/* The close code that answers a fault of an established connection; 0 for one that has none. */
+/*
+ * The close code that answers a fault of an established connection (RFC 6455, section 7.4.1).
+ * Returns 1002 to 1011; 0 for a fault that is not answered by a code, and outside the enum.
+ */
 int lws_fault_close_code(int fault);
 
 /* ---- digest.c --------------------------------------------------------------------------- */
 
-/* MD5 (RFC 1321) of len bytes at data, into digest. data is only read; may be NULL if len is 0. */
+/* Writes the MD5 (RFC 1321) of len bytes at data to digest. data may be NULL if len is 0. */
 void lws_md5(const uint8_t *data, size_t len, uint8_t digest[16]);
 
-/* SHA-1 (FIPS 180-4) of len bytes at data, into digest. data is only read. */
+/* Writes the SHA-1 (FIPS 180-4) of len bytes at data to digest. data may be NULL if len is 0. */
 void lws_sha1(const uint8_t *data, size_t len, uint8_t digest[20]);
 
+/* ---- base64.c --------------------------------------------------------------------------- */
+
 /*
- * Base64 (RFC 4648, section 4, with padding) of len bytes at data into out, without a NUL.
- * Returns the number of characters written, 4 * ceil(len / 3), or 0 if that is over room (nothing
- * is written then) or len is 0.
+ * Writes len bytes at data as base64 (RFC 4648, section 4, with padding) to out, without a NUL.
+ * Returns the number of characters written, 4 * ceil(len / 3); 0 if that is over room, and nothing
+ * is written then, or if len is 0.
  */
 size_t lws_base64_encode(const uint8_t *data, size_t len, char *out, size_t room);
 
 /*
- * Strict base64 (RFC 4648, section 4): len characters at text into out. Refuses what is not in the
- * alphabet, wrong or missing padding, white space and non-zero bits under the padding.
- * Returns the number of bytes written (at most room), or -1 if refused or room is too small.
+ * Decodes len characters of base64 (RFC 4648, section 4) at text to out. Refuses characters outside
+ * the alphabet, white space among them, wrong or missing padding, and non-zero bits under the
+ * padding. Returns the number of bytes written (at most room), or -1 if text is refused or room is
+ * too small; out may be partly written then.
  */
 ptrdiff_t lws_base64_decode(const char *text, size_t len, uint8_t *out, size_t room);
 
 /* ---- mask.c ------------------------------------------------------------------------------- */
 
 /*
- * XORs len bytes at data, in place, with the four-byte key repeated (RFC 6455, section 5.3). phase
- * is the number of payload bytes before data, modulo 4 or not: a payload masked in pieces gives the
- * same bytes as one masked whole. Touches nothing outside data[0..len).
+ * XORs len bytes at data, in place, with the four bytes of key repeated (RFC 6455, section 5.3).
+ * phase is the number of payload bytes before data; only its value modulo 4 counts. A payload
+ * masked in parts gives the same bytes as one masked whole. Nothing outside data[0..len) is
+ * touched.
  */
 void lws_mask(uint8_t *data, size_t len, const uint8_t key[4], size_t phase);
 
-/* The same, byte by byte: what the wide versions are tested against. */
+/* The same, byte by byte: the reference that tests compare lws_mask with. */
 void lws_mask_plain(uint8_t *data, size_t len, const uint8_t key[4], size_t phase);
 
 /* ---- utf8.c ------------------------------------------------------------------------------- */
 
-#define LWS_UTF8_COMPLETE 0u /* valid, and no code point is open: the start state too */
-#define LWS_UTF8_INVALID 1u  /* not UTF-8 (RFC 3629): final */
+#define LWS_UTF8_COMPLETE 0u /* valid, and no code point is open; also the state to start with */
+#define LWS_UTF8_INVALID 1u  /* not UTF-8: final */
 
 /*
- * Validates len more bytes of UTF-8 from a state that an earlier call returned (LWS_UTF8_COMPLETE
- * at first), so that a text can be cut at any byte. Returns the new state: LWS_UTF8_COMPLETE,
- * LWS_UTF8_INVALID (at once when no continuation could make it valid), or another value inside a
- * code point. Surrogates, overlong forms and code points over U+10FFFF are invalid.
+ * Validates len more bytes of UTF-8 (RFC 3629) at data, from a state that an earlier call returned,
+ * so that a text can be cut at any byte. Surrogates, overlong forms and code points over U+10FFFF
+ * are invalid. Returns the new state: LWS_UTF8_COMPLETE; LWS_UTF8_INVALID, as soon as no
+ * continuation could make the text valid; or another value while a code point is open.
  */
 uint32_t lws_utf8(uint32_t state, const uint8_t *data, size_t len);
 
-/* The same by one table and a byte at a time: what the wide versions are tested against. */
+/* The same, one table look-up a byte: the reference that tests compare lws_utf8 with. */
 uint32_t lws_utf8_plain(uint32_t state, const uint8_t *data, size_t len);
 
 /* ---- frame.c ------------------------------------------------------------------------------ */
@@ -165,115 +185,122 @@ enum lws_opcode {
     LWS_OPCODE_PONG = 0xa,
 };
 
-/* Bits of the first byte of a frame; lws_frame_encode takes them or-ed to the opcode. */
+/* Bits of the first byte of a frame, which lws_frame_encode takes or-ed to the opcode. */
 #define LWS_FRAME_FIN 0x80u
 #define LWS_FRAME_RSV1 0x40u
 
-#define LWS_FRAME_HEADER_MAX 14     /* a masked header with a 64-bit length */
-#define LWS_CONTROL_PAYLOAD_MAX 125 /* RFC 6455, section 5.5 */
+#define LWS_FRAME_HEADER_MAX 14     /* bytes: a masked header with a 64-bit length */
+#define LWS_CONTROL_PAYLOAD_MAX 125 /* bytes (RFC 6455, section 5.5) */
 
 struct lws_frame {
-    uint64_t length; /* of the payload, under 2^63 */
+    uint64_t length; /* bytes of the payload, under 2^63 */
     uint8_t mask[4];
-    uint8_t header; /* bytes of the header: the payload begins behind them */
+    uint8_t header; /* bytes of the header, which the payload follows */
     uint8_t opcode; /* enum lws_opcode */
     uint8_t fin;    /* 0 or 1 */
     uint8_t rsv1;   /* 0 or 1 */
 };
 
 /*
- * Reads the header of a client's frame (RFC 6455, section 5.2) from len bytes at data, which are
- * only read. allowed_rsv is 0, or LWS_FRAME_RSV1 where an extension uses that bit on data frames
- * that begin a message. Returns the size of the header (6 to 14) with *frame filled; 0 if more
- * bytes are needed; or a negated fault, as soon as the bytes that are there show it:
- * LWS_FAULT_WS_RSV, _WS_OPCODE, _WS_CONTROL (fragmented, or a length over 125), _WS_UNMASKED,
- * _WS_LENGTH (not the shortest form, or 2^63 and more).
+ * Reads the header of a client's frame (RFC 6455, section 5.2) from len bytes at data. allowed_rsv
+ * is 0, or LWS_FRAME_RSV1 where an extension uses that bit on the first frame of a data message.
+ * Returns the size of the header in bytes (6 to 14) with *frame filled; 0 if more bytes are needed;
+ * or a negated fault, as soon as the bytes that are there show it: LWS_FAULT_WS_RSV, _WS_OPCODE,
+ * _WS_CONTROL (fragmented, or a length over 125), _WS_UNMASKED, _WS_LENGTH (not the shortest form,
+ * or 2^63 and more). *frame is unchanged unless it is filled.
  */
 int lws_frame_decode(const uint8_t *data, size_t len, unsigned allowed_rsv,
                      struct lws_frame *frame);
 
 /*
- * Writes the unmasked header of a frame into the bytes before payload, ending where it begins.
- * first is the first byte: an opcode, or-ed with LWS_FRAME_FIN and LWS_FRAME_RSV1 as wanted.
- * The payload's own bytes are neither read nor changed; at most 10 bytes before it are written.
- * Returns the size of the header: 2, 4 or 10.
+ * Writes the unmasked header of a frame (RFC 6455, section 5.2) into the bytes before payload, so
+ * that it ends where the payload begins. first is its first byte: an opcode, or-ed with
+ * LWS_FRAME_FIN and LWS_FRAME_RSV1 as wanted; length counts bytes. The payload itself is neither
+ * read nor changed. Returns the size of the header in bytes: 2, 4 or 10, and that many bytes before
+ * payload are overwritten.
  */
 size_t lws_frame_encode(uint8_t *payload, uint64_t length, unsigned first);
 
-/* As lws_frame_encode, but writes the header at out (room for 10 bytes), for a payload elsewhere.
- */
+/* Writes the same header to out, which has room for 10 bytes, for a payload that is elsewhere. */
 size_t lws_frame_header(uint8_t *out, uint64_t length, unsigned first);
 
 /*
- * Reads the length of a hixie-76 frame of type 80..ff (h76, section 5.3): base 128, high bit set on
- * all bytes but the last, from len bytes at data (the byte after the type).
- * Returns the number of bytes it takes (1 to 5) with *length filled (under 2^35); 0 if more are
- * needed; or -LWS_FAULT_WS_PROTOCOL_ERROR if it has not ended after 5 bytes.
+ * Reads the length of a hixie-76 frame of type 80 to ff (h76, section 5.3) from len bytes at data,
+ * the first of which follows the type: base 128, with the high bit set on every byte except the
+ * last. Returns the number of bytes that it takes (1 to 5) with *length filled (under 2^35); 0 if
+ * more bytes are needed; or -LWS_FAULT_WS_PROTOCOL_ERROR if it has not ended after 5 bytes.
  */
 int lws_frame76_length(const uint8_t *data, size_t len, uint64_t *length);
 
-/* What a Close frame's payload says. */
+/* The payload of a Close frame, taken apart. */
 struct lws_close {
     uint16_t code;         /* 1005 if the payload is empty (RFC 6455, section 7.1.5) */
-    uint8_t reason_offset; /* of the reason in the payload */
-    uint8_t reason_length;
+    uint8_t reason_offset; /* of the reason in the payload, bytes */
+    uint8_t reason_length; /* bytes */
 };
 
 /*
- * Checks the (unmasked) payload of a Close frame (RFC 6455, sections 5.5.1, 7.4). payload is only
- * read. Returns 0 with *close filled, or -LWS_FAULT_WS_CLOSE_CODE (one byte, or a code that must
- * not be sent), or -LWS_FAULT_WS_UTF8.
+ * Checks the unmasked payload of a Close frame, of len bytes (RFC 6455, sections 5.5.1 and 7.4).
+ * Returns 0 with *close filled; -LWS_FAULT_WS_CLOSE_CODE for one byte, over 125 bytes, or a code
+ * that must not be sent; or -LWS_FAULT_WS_UTF8 for a reason that is not UTF-8.
  */
 int lws_close_decode(const uint8_t *payload, size_t len, struct lws_close *close);
 
-/* Whether a code may stand in a Close frame: 1000-1003, 1007-1014, 3000-4999 (section 7.4). */
+/*
+ * Whether a code may be in a Close frame (RFC 6455, section 7.4): 1000 to 1003, 1007 to 1014, 3000
+ * to 4999.
+ */
 bool lws_close_code_valid(unsigned code);
 
 /*
- * Writes the payload of a Close frame into out (room for 125 bytes): the code, then the reason, cut
- * to at most 123 bytes at the end of a code point. reason is UTF-8 and is only read; NULL if length
- * is 0. Returns the number of bytes written (2 to 125), or -LWS_FAULT_WS_CLOSE_CODE for a code that
- * must not be sent, or -LWS_FAULT_WS_UTF8.
+ * Writes the payload of a Close frame (RFC 6455, section 5.5.1) to out, which has room for 125
+ * bytes: the code, then length bytes of UTF-8 at reason, cut to at most 123 at the end of a code
+ * point. reason may be NULL if length is 0. Returns the number of bytes written (2 to 125);
+ * -LWS_FAULT_WS_CLOSE_CODE for a code that must not be sent; or -LWS_FAULT_WS_UTF8 for a reason
+ * that is not UTF-8. Nothing is written with a fault.
  */
 int lws_close_encode(uint8_t *out, unsigned code, const uint8_t *reason, size_t length);
 
-/* ---- head.c ------------------------------------------------------------------------------- */
+/* ---- head_scan.c -------------------------------------------------------------------------- */
 
+/* Sizes are in bytes. */
 struct lws_head_limits {
     uint32_t request_line; /* max_request_line: without the line end */
-    uint32_t header_line;  /* max_header_line: name + value, without the colon and white space */
-    uint32_t headers;      /* max_headers */
+    uint32_t header_line;  /* max_header_line: name and value, without the colon and white space */
+    uint32_t headers;      /* max_headers: how many fields; over 65535 counts as 65535 */
     uint32_t head;         /* max_head: request line and fields with their line ends */
 };
 
-/* Where the search for the end of a head stands; all zero at the start. */
+/* How far the search for the end of a head has come; all zero at the start. */
 struct lws_head_scan {
-    uint32_t position; /* bytes already seen */
-    uint32_t line;     /* where the present line begins */
-    uint16_t fields;
-    uint8_t lines; /* empty lines skipped, then the request line: internal */
-    uint8_t state;
+    uint32_t position; /* bytes searched so far */
+    uint32_t line;     /* where the current line begins */
+    uint16_t fields;   /* complete field lines so far */
+    uint8_t skipped;   /* empty lines before the request line */
+    uint8_t state;     /* internal */
 };
 
 /*
- * Looks for the end of a request head (RFC 9112) in the len bytes at data, of which the first
- * scan->position were seen by earlier calls on the same bytes (at the same or another address).
- * Each byte is looked at once, however the head is cut, and the outcome does not depend on the
- * cuts. data is only read. Returns the size of the head, up to and with the empty line; 0 if more
- * bytes are needed; or a negated fault (LWS_FAULT_HTTP_LINE_TOO_LONG, _HEADER_TOO_LONG,
- * _TOO_MANY_HEADERS, _BAD_LINE_END, _BAD_REQUEST_LINE for a third empty line, a first byte that
- * begins no method, or a line without a space). limits->headers counts up to 65535 at most.
+ * Looks for the end of a request head (RFC 9112) in the len bytes at data, the first scan->position
+ * of which earlier calls have searched (they may have been at another address). Each byte is
+ * searched once, and the outcome does not depend on how the head was cut. Returns the size of the
+ * head in bytes, including the empty line at its end; 0 if more bytes are needed; or a negated
+ * fault: LWS_FAULT_HTTP_LINE_TOO_LONG, _HEADER_TOO_LONG, _TOO_MANY_HEADERS, _BAD_LINE_END, or
+ * _BAD_REQUEST_LINE for a third empty line, a first byte that cannot begin a method, or a request
+ * line without a space.
  */
 ptrdiff_t lws_head_scan(const uint8_t *data, size_t len, const struct lws_head_limits *limits,
                         struct lws_head_scan *scan);
 
-/* A piece of a head: offset from its first byte. Absent: offset 0. */
+/* ---- head.c ------------------------------------------------------------------------------- */
+
+/* A part of a head, in bytes from its first byte. What is absent has offset 0. */
 struct lws_slice {
     uint32_t offset;
     uint32_t length;
 };
 
-/* The fields that the parser finds at no further cost. */
+/* The fields that lws_head_parse finds. */
 enum lws_field {
     LWS_FIELD_HOST,
     LWS_FIELD_CONNECTION,
@@ -289,7 +316,7 @@ enum lws_field {
     LWS_FIELD_CONTENT_LENGTH,
     LWS_FIELD_TRANSFER_ENCODING,
     LWS_FIELD_EXPECT,
-    /* The core does not look at the rest itself; LWS_FIELD_RANGE is the first of these. */
+    /* The rest is for the application; LWS_FIELD_RANGE is the first of it. */
     LWS_FIELD_RANGE,
     LWS_FIELD_IF_RANGE,
     LWS_FIELD_IF_MATCH,
@@ -309,140 +336,153 @@ enum lws_method {
 
 struct lws_request {
     struct lws_slice method;
-    struct lws_slice target;  /* as sent, absolute form too */
-    struct lws_slice uri;     /* path with query: the target less scheme and authority */
+    struct lws_slice target;  /* as sent, in any form */
+    struct lws_slice uri;     /* path with query: the target without scheme and authority */
     struct lws_slice headers; /* from the first field line to the last line's end */
-    /* The first of that name; for LWS_FIELD_HOST the authority of an absolute target, if there is
-     * one. Of Key1 and Key2 only one space behind the colon is taken off: in them spaces count. */
+    /* The first field of each name; for LWS_FIELD_HOST the authority of an absolute target, if
+     * there is one. Of Key1 and Key2 only one space after the colon is removed: in them spaces
+     * count. */
     struct lws_slice field[LWS_FIELD_COUNT];
-    uint8_t count[LWS_FIELD_COUNT]; /* how many of that name, up to 255 */
+    uint8_t count[LWS_FIELD_COUNT]; /* fields of each name, up to 255 */
     uint8_t kind;                   /* enum lws_method */
-    uint8_t minor;                  /* 0 or 1: HTTP/1.x; later minors read as 1 */
-    uint8_t keep_alive;             /* by version and Connection, for the application also by
-                                       keepalive_requests: may the connection be used again? */
+    uint8_t minor;                  /* HTTP/1.x: 0, or 1 for 1 and later */
+    uint8_t keep_alive;             /* 1: the connection may be used again, as far as version and
+                                       Connection say; the service clears it if it will close */
     uint8_t version;     /* enum lws_version: what it asks for; filled by lws_handshake_check */
-    uint8_t conditional; /* it has one of the fields from LWS_FIELD_RANGE to _IF_UNMODIFIED_SINCE */
-    uint8_t plain; /* for the application: GET of HTTP/1.1, not conditional, the connection stays */
-    uint32_t key3; /* offset of the eight bytes after the head; hixie-76 only, else 0 */
+    uint8_t conditional; /* 1: has a field from LWS_FIELD_RANGE to _IF_UNMODIFIED_SINCE */
+    uint8_t plain; /* filled by the service; 1: GET of HTTP/1.1, not conditional, keep_alive */
+    uint32_t key3; /* hixie-76: offset of the eight bytes after the head; otherwise 0 */
 };
 
 /*
- * Takes a complete head apart: size bytes at head, as lws_head_scan returned. head is only read;
- * all slices of *request are offsets from it. Returns 0, or a negated fault of the head (rows of
- * RFC 9110 and 9112): request line, target, version, method, field syntax, Host, Content-Length,
- * Transfer-Encoding, Expect. *request is filled as far as it was understood; kind is
- * LWS_METHOD_HEAD if the refusal must have no body. A method that is not served is reported after
- * all syntax faults; a body is refused (max_body is 0), but for a Content-Length of exactly 8 with
- * the fields of a hixie-76 upgrade, whose eight bytes some count.
+ * Takes apart a complete head: size bytes at head, as lws_head_scan returned. All slices of
+ * *request are offsets from head. Returns 0, or a negated fault (RFC 9110 and 9112) of the request
+ * line, target, version, method, a field's syntax, Host, Content-Length, Transfer-Encoding or
+ * Expect; *request is then filled as far as the head was understood. A method that is not served is
+ * reported only if nothing else is wrong. A body is refused, except one of exactly 8 bytes with the
+ * fields of a hixie-76 upgrade: some proxies counted its last eight bytes as a body.
  */
 int lws_head_parse(const uint8_t *head, size_t size, const struct lws_head_limits *limits,
                    struct lws_request *request);
 
+/* ---- fields.c ----------------------------------------------------------------------------- */
+
 /*
- * Finds the next field of a name, without regard to case, in a head that was parsed: *cursor is 0
- * at first and is moved on. Returns true with *value filled (white space around it taken off), or
- * false.
+ * Finds the next field of a name (name_length bytes, compared without regard to case) in a parsed
+ * head. *cursor is 0 at first and is moved on. Returns true with *value filled, without the white
+ * space around it; false if there are no more.
  */
 bool lws_head_field(const uint8_t *head, const struct lws_request *request, const char *name,
                     size_t name_length, uint32_t *cursor, struct lws_slice *value);
 
 /*
- * Walks the fields of a parsed head in order: *cursor is 0 at first and is moved on. Returns true
- * with name and value filled, or false at the end.
+ * Walks the fields of a parsed head in order. *cursor is 0 at first and is moved on. Returns true
+ * with *name and *value filled, false at the end.
  */
 bool lws_head_next(const uint8_t *head, const struct lws_request *request, uint32_t *cursor,
                    struct lws_slice *name, struct lws_slice *value);
 
-/* Whether a comma-separated list has the token, without regard to case (RFC 9110, section 5.6.1).
+/*
+ * Whether a comma-separated list of len bytes (RFC 9110, section 5.6.1) has the token as a member,
+ * compared without regard to case. Empty members are ignored. token ends with a NUL.
  */
 bool lws_list_has_token(const uint8_t *list, size_t len, const char *token);
 
-/* Whether any of a parsed head's fields of that name has the token in its list. */
+/* Whether any field of that name in a parsed head has the token in its list; as above. */
 bool lws_head_has_token(const uint8_t *head, const struct lws_request *request,
                         enum lws_field field, const char *token);
+
+/* ---- status.c ----------------------------------------------------------------------------- */
+
+/*
+ * The reason phrase of an HTTP status ("Not Found"; RFC 9110, RFC 6585). Returns a static string;
+ * "Status" for a status that is not in the table.
+ */
+const char *lws_http_reason(int status);
+
+/*
+ * Writes the fixed refusal for an HTTP status to out; it repeats nothing that the peer sent: status
+ * line, Content-Length, a short body, Connection: close unless keep_alive, Allow for 405 (RFC 9110,
+ * section 15.5.6), Sec-WebSocket-Version for 426 (RFC 6455, section 4.4). with_body false: the same
+ * Content-Length but no body, for HEAD. A status under 400, or not in the table, is written as 500.
+ * Returns the number of bytes written; 0 if room is too small (256 bytes are always enough), and
+ * out may be partly written then.
+ */
+size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, size_t room);
 
 /* ---- handshake.c -------------------------------------------------------------------------- */
 
 /*
- * The number of a hixie-76 key field (h76, section 5.2): its digits, divided by its spaces.
- * Returns 0 with *number filled, or -LWS_FAULT_WS76_BAD_KEY: no space, no digit, not a multiple, or
- * over 2^32 - 1 after the division. Bytes over 7f are never digits. key is only read.
+ * Computes the number of a hixie-76 key field of len bytes (h76, section 5.2): its digits, divided
+ * by its spaces. Returns 0 with *number filled, or -LWS_FAULT_WS76_BAD_KEY: no space, no digit, not
+ * a multiple, or over 2^32 - 1 after the division. Bytes over 7f are never digits.
  */
 int lws_key76_number(const uint8_t *key, size_t len, uint32_t *number);
 
 /*
- * The hixie-76 reply to a challenge: MD5 of both numbers, big-endian, and the eight bytes of key3.
- * Returns 0 with digest filled, or -LWS_FAULT_WS76_BAD_KEY.
+ * Computes the hixie-76 reply to a challenge (h76, section 5.2): MD5 of both numbers, big-endian,
+ * and the eight bytes of key3. Returns 0 with digest filled, or -LWS_FAULT_WS76_BAD_KEY.
  */
 int lws_key76_digest(const uint8_t *key1, size_t len1, const uint8_t *key2, size_t len2,
                      const uint8_t key3[8], uint8_t digest[16]);
 
-#define LWS_ACCEPT_LENGTH 28
+#define LWS_ACCEPT_LENGTH 28 /* characters of a Sec-WebSocket-Accept */
 
 /*
- * Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, section 4.2.2): 28 characters, no NUL.
- * Returns 0, or -LWS_FAULT_WS_BAD_KEY unless the key is strict base64 of 16 bytes (24 characters).
+ * Computes Sec-WebSocket-Accept, without a NUL, for a Sec-WebSocket-Key of len characters (RFC
+ * 6455, section 4.2.2). Returns 0 with accept filled, or -LWS_FAULT_WS_BAD_KEY unless key is
+ * base64 of 16 bytes (24 characters).
  */
 int lws_accept_key(const uint8_t *key, size_t len, char accept[LWS_ACCEPT_LENGTH]);
 
 /*
- * Says what a parsed request asks for and fills request->version: LWS_VERSION_HTTP for no upgrade
- * to websocket, else the version, checked: method, Connection, keys, version fields. oldest is the
- * oldest version to accept (76, 7, 8 or 13). For hixie-76 the eight bytes behind the head (head +
- * size) are part of the request and are not looked at here. Returns 0, or a negated fault:
+ * Determines what a parsed request asks for, and fills request->version: LWS_VERSION_HTTP if it is
+ * not an upgrade to websocket; otherwise the version, once method, Connection, keys and version
+ * fields have been checked (RFC 6455, section 4.2.1; h76, section 5.2). oldest is the oldest
+ * version to accept (76, 7, 8 or 13). For hixie-76 it also fills request->key3: the eight bytes
+ * after the head are part of the request, and are not read here. Returns 0, or a negated fault:
  * LWS_FAULT_WS_BAD_UPGRADE, _WS_VERSION, _WS_VERSION_SYNTAX, _WS_BAD_KEY, _WS76_BAD_KEY,
  * _HTTP_METHOD.
  */
 int lws_handshake_check(const uint8_t *head, int oldest, struct lws_request *request);
 
-/* What the application adds to a 101; pointers may be NULL with length 0. */
+/* What the application adds to a 101. Pointers may be NULL with length 0; lengths are in bytes. */
 struct lws_handshake_extra {
     const char *protocol; /* Sec-WebSocket-Protocol */
     size_t protocol_length;
-    const char *extensions; /* Sec-WebSocket-Extensions; not for hixie-76 */
+    const char *extensions; /* Sec-WebSocket-Extensions; not sent to hixie-76 */
     size_t extensions_length;
-    bool secure; /* wss in Sec-WebSocket-Location */
+    bool secure; /* wss in Sec-WebSocket-Location (hixie-76) */
 };
 
 /*
- * Writes the 101 that accepts a request (checked by lws_handshake_check) into out, for hixie-76
- * with the digest behind it; key3 is the eight bytes after the head, NULL for the others. Returns
- * the number of bytes written; or -LWS_FAULT_WS_BAD_KEY or -LWS_FAULT_WS76_BAD_KEY,
- * -LWS_FAULT_HTTP_BAD_HEADER for a control character in an extra, or
- * -LWS_FAULT_HTTP_HEADER_TOO_LONG if room is too small (out may be partly written then). A room of
- * 512 bytes and the lengths of the request's Host, Origin, URI and the extras is always enough.
+ * Writes the 101 that accepts a request (checked by lws_handshake_check) to out; for hixie-76 with
+ * the digest after it, and key3 is then the eight bytes after the head, otherwise NULL. Returns the
+ * number of bytes written; -LWS_FAULT_WS_BAD_KEY or -LWS_FAULT_WS76_BAD_KEY;
+ * -LWS_FAULT_HTTP_BAD_HEADER for a control character in an extra; or
+ * -LWS_FAULT_HTTP_HEADER_TOO_LONG if room is too small, and out may be partly written then. 512
+ * bytes plus the lengths of the request's Host, Origin, URI and of the extras are always enough.
  */
 ptrdiff_t lws_handshake_reply(const uint8_t *head, const struct lws_request *request,
                               const uint8_t *key3, const struct lws_handshake_extra *extra,
                               uint8_t *out, size_t room);
 
-/*
- * Writes the fixed refusal for an HTTP status (hostile peers get nothing of theirs back): status
- * line, Content-Length, a short body, Connection: close unless keep_alive, Allow for 405,
- * Sec-WebSocket-Version for 426. with_body false: no body bytes (HEAD), the same Content-Length.
- * Returns the number of bytes written, or 0 if room (256 is always enough) is too small. A status
- * not in its table, or under 400, is written as 500.
- */
-size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, size_t room);
-
-/* The reason phrase of an HTTP status ("Not Found"), a static string; "Status" if unknown. */
-const char *lws_http_reason(int status);
-
 /* ---- proxy.c ------------------------------------------------------------------------------ */
 
-/* An address: its family (AF_INET, AF_INET6, AF_UNIX, 0: unknown), the port, 4 or 16 bytes. */
+/* A peer's address. */
 struct lws_address {
-    uint8_t bytes[16]; /* in the order of the network */
+    uint8_t bytes[16]; /* 4 or 16 bytes, in network order */
     uint16_t port;
-    uint16_t family;
+    uint16_t family; /* AF_INET, AF_INET6, AF_UNIX; 0: unknown */
 };
 
 /*
- * Reads a header of the PROXY protocol, version 1 or 2, at the start of len bytes at data, which
- * are only read. *source is the client's address; family 0 where the header names none (UNKNOWN,
- * LOCAL, or no stream of a network): the address of the connection stands then. Returns the size of
- * the header (at most 107 in version 1, 4096 in version 2); 0 if more bytes are needed; or
- * -LWS_FAULT_PROXY_HEADER as soon as the bytes that are there can be none.
+ * Reads a header of the PROXY protocol, version 1 or 2 (HAProxy Technologies, "The PROXY protocol",
+ * sections 2.1 and 2.2), at the start of len bytes at data. *source becomes the client's address;
+ * family 0 if the header names none (UNKNOWN, LOCAL, or not a TCP connection): the address of the
+ * connection itself then stays in force. Returns the size of the header in bytes (at most 107 in
+ * version 1, 4096 in version 2); 0 if more bytes are needed; or -LWS_FAULT_PROXY_HEADER as soon as
+ * the bytes that are there cannot be one.
  */
 ptrdiff_t lws_proxy_decode(const uint8_t *data, size_t len, struct lws_address *source);
 

@@ -1,4 +1,4 @@
-/* MD5, SHA-1 and base64: what the handshakes are made of. None of it keeps a secret. */
+/* MD5 and SHA-1, as the handshakes need them: as checksums, not to keep a secret. */
 #include "codec.h"
 
 #include <string.h>
@@ -59,7 +59,7 @@ static const uint32_t md5_sines[64] = {
     0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391,
 };
 
-static const uint8_t md5_turns[4][4] = {
+static const uint8_t md5_rotations[4][4] = {
     {7, 12, 17, 22}, {5, 9, 14, 20}, {4, 11, 16, 23}, {6, 10, 15, 21}};
 
 static void md5_block(uint32_t *state, const uint8_t *block) {
@@ -91,7 +91,7 @@ static void md5_block(uint32_t *state, const uint8_t *block) {
         a = d;
         d = c;
         c = b;
-        b += rotate_left(mixed, md5_turns[i / 16][i % 4]);
+        b += rotate_left(mixed, md5_rotations[i / 16][i % 4]);
     }
     state[0] += a;
     state[1] += b;
@@ -151,85 +151,4 @@ void lws_sha1(const uint8_t *data, size_t len, uint8_t digest[20]) {
     for (unsigned i = 0; i < 20; i++) {
         digest[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
     }
-}
-
-size_t lws_base64_encode(const uint8_t *data, size_t len, char *out, size_t room) {
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t groups = len / 3 + (len % 3 != 0);
-
-    if (groups > room / 4) {
-        return 0;
-    }
-    for (size_t i = 0; i < groups; i++, out += 4) {
-        size_t left = len - 3 * i;
-        const uint8_t *from = data + 3 * i;
-        uint32_t bits = (uint32_t)from[0] << 16;
-
-        if (left > 1) {
-            bits |= (uint32_t)from[1] << 8;
-        }
-        if (left > 2) {
-            bits |= from[2];
-        }
-        out[0] = alphabet[bits >> 18];
-        out[1] = alphabet[bits >> 12 & 63];
-        out[2] = left > 1 ? alphabet[bits >> 6 & 63] : '=';
-        out[3] = left > 2 ? alphabet[bits & 63] : '=';
-    }
-    return 4 * groups;
-}
-
-/* The six bits of a character, or 64 for one outside the alphabet. */
-static uint32_t base64_value(char character) {
-    if (character >= 'A' && character <= 'Z') {
-        return (uint32_t)(character - 'A');
-    }
-    if (character >= 'a' && character <= 'z') {
-        return (uint32_t)(character - 'a') + 26;
-    }
-    if (character >= '0' && character <= '9') {
-        return (uint32_t)(character - '0') + 52;
-    }
-    return character == '+' ? 62 : character == '/' ? 63 : 64;
-}
-
-ptrdiff_t lws_base64_decode(const char *text, size_t len, uint8_t *out, size_t room) {
-    size_t padding = 0, size;
-
-    if (len % 4 != 0) {
-        return -1;
-    }
-    if (len == 0) {
-        return 0;
-    }
-    if (text[len - 1] == '=') {
-        padding = text[len - 2] == '=' ? 2 : 1;
-    }
-    size = len / 4 * 3 - padding;
-    if (size > room || size > PTRDIFF_MAX) {
-        return -1;
-    }
-
-    for (size_t i = 0, written = 0; i < len; i += 4) {
-        uint32_t bits = 0;
-        size_t present = i + 4 == len ? 4 - padding : 4;
-
-        for (size_t j = 0; j < 4; j++) {
-            uint32_t value = j < present ? base64_value(text[i + j]) : 0;
-
-            if (value > 63) {
-                return -1;
-            }
-            bits = bits << 6 | value;
-        }
-        /* Bits that no byte takes must be zero, else one key would have many spellings. */
-        if ((present == 3 && (bits & 0xff)) || (present == 2 && (bits & 0xffff))) {
-            return -1;
-        }
-        for (size_t j = 0; j + 1 < present; j++) {
-            out[written++] = (uint8_t)(bits >> (16 - 8 * j));
-        }
-    }
-    return (ptrdiff_t)size;
 }

@@ -1,10 +1,10 @@
-/* Faults: the word each is logged under, and what answers it. */
+/* The faults: the word each is logged under, and what answers it. */
 #include "codec.h"
 
 struct fault {
     const char *event;
-    uint16_t status;     /* HTTP, while the connection has no WebSocket */
-    uint16_t close_code; /* once it has one */
+    uint16_t status;     /* HTTP, before the connection is a WebSocket */
+    uint16_t close_code; /* once it is established */
 };
 
 static const struct fault faults[LWS_FAULT_COUNT] = {
@@ -44,7 +44,7 @@ static const struct fault faults[LWS_FAULT_COUNT] = {
     [LWS_FAULT_WS_UTF8] = {"ws-utf8", 0, 1007},
     [LWS_FAULT_WS_CLOSE_CODE] = {"ws-close-code", 0, 1002},
     [LWS_FAULT_WS_PROTOCOL_ERROR] = {"ws-protocol-error", 0, 1002},
-    /* 1006 is what the application is told; it must never be sent. */
+    /* The application sees 1006, which must never be sent. */
     [LWS_FAULT_WS_ABNORMAL] = {"ws-abnormal", 0, 0},
     [LWS_FAULT_HANDSHAKE_TIMEOUT] = {"handshake-timeout", 408, 0},
     [LWS_FAULT_SEND_TIMEOUT] = {"send-timeout", 0, 0},
@@ -61,24 +61,24 @@ static const struct fault faults[LWS_FAULT_COUNT] = {
     [LWS_FAULT_TLS_HANDSHAKE_TIMEOUT] = {"tls-handshake-timeout", 0, 0},
 };
 
-static const struct fault *find(int fault) {
+static const struct fault *find_fault(int fault) {
     return fault >= 0 && fault < LWS_FAULT_COUNT ? &faults[fault] : NULL;
 }
 
 const char *lws_fault_event(int fault) {
-    const struct fault *found = find(fault);
+    const struct fault *found = find_fault(fault);
 
     return found ? found->event : "unknown";
 }
 
 int lws_fault_status(int fault) {
-    const struct fault *found = find(fault);
+    const struct fault *found = find_fault(fault);
 
     return found ? found->status : 0;
 }
 
 int lws_fault_close_code(int fault) {
-    const struct fault *found = find(fault);
+    const struct fault *found = find_fault(fault);
 
     return found ? found->close_code : 0;
 }

@@ -1,7 +1,7 @@
-/* The opening handshake of all versions, and refusals. */
+/* The opening handshake of all versions: the keys, what a request asks for, the 101. */
 #include "codec.h"
+#include "writer.h"
 
-#include <stdio.h>
 #include <string.h>
 
 int lws_key76_number(const uint8_t *key, size_t len, uint32_t *number) {
@@ -68,8 +68,8 @@ int lws_accept_key(const uint8_t *key, size_t len, char accept[LWS_ACCEPT_LENGTH
 
 /* ---- What a request asks for --------------------------------------------------------------- */
 
-/* Versions in the order of their age, 0 for one that is none of ours. */
-static int age(int version) {
+/* The age of a version, the newest being 1; 0 for a version that we do not speak. */
+static int version_age(int version) {
     switch (version) {
     case LWS_VERSION_HIXIE76:
         return 4;
@@ -94,7 +94,7 @@ static int check_hixie76(const uint8_t *head, struct lws_request *request) {
         lws_key76_number(head + key2.offset, key2.length, &number)) {
         return LWS_FAULT_WS76_BAD_KEY;
     }
-    /* Both are part of the reply. */
+    /* Both are repeated in the reply. */
     if (request->count[LWS_FIELD_HOST] == 0 || request->count[LWS_FIELD_ORIGIN] == 0) {
         return LWS_FAULT_WS_BAD_UPGRADE;
     }
@@ -104,8 +104,8 @@ static int check_hixie76(const uint8_t *head, struct lws_request *request) {
 }
 
 /*
- * The number of Sec-WebSocket-Version: as many digits as the ABNF of RFC 6455, section 4.3 has room
- * for, no leading zero. Returns -1 for any other text.
+ * Reads a Sec-WebSocket-Version: as many digits as the ABNF of RFC 6455, section 4.3 allows,
+ * without a leading zero. Returns -1 for any other text.
  */
 static int version_number(const uint8_t *text, size_t length) {
     int value = 0;
@@ -134,8 +134,9 @@ static int check_hybi(const uint8_t *head, int oldest, struct lws_request *reque
     if (request->count[LWS_FIELD_WS_VERSION] > 1 || number < 0) {
         return LWS_FAULT_WS_VERSION_SYNTAX;
     }
-    /* 76 is a draft's number, never a Sec-WebSocket-Version. */
-    if (number == LWS_VERSION_HIXIE76 || age(number) == 0 || age(number) > age(oldest)) {
+    /* 76 is the number of a draft, never a Sec-WebSocket-Version. */
+    if (number == LWS_VERSION_HIXIE76 || version_age(number) == 0 ||
+        version_age(number) > version_age(oldest)) {
         return LWS_FAULT_WS_VERSION;
     }
     if (request->count[LWS_FIELD_WS_KEY] != 1 || !key_valid(head + key.offset, key.length)) {
@@ -167,40 +168,23 @@ int lws_handshake_check(const uint8_t *head, int oldest, struct lws_request *req
         return -LWS_FAULT_WS_VERSION_SYNTAX;
     }
     if (hixie) {
-        fault = age(oldest) < age(LWS_VERSION_HIXIE76) ? LWS_FAULT_WS_VERSION
-                                                       : check_hixie76(head, request);
+        fault = version_age(oldest) < version_age(LWS_VERSION_HIXIE76)
+                    ? LWS_FAULT_WS_VERSION
+                    : check_hixie76(head, request);
     } else {
         fault = check_hybi(head, oldest, request);
     }
     return -fault;
 }
 
-/* ---- Replies --------------------------------------------------------------------------------- */
-
-/* A reply being written: the length goes on past the room, so that one test at the end is enough.
+/* ---- The 101 ----------------------------------------------------------------------------------
  */
-struct reply {
-    uint8_t *out;
-    size_t room;
-    size_t length;
-};
 
-static void add(struct reply *reply, const void *bytes, size_t length) {
-    if (length && reply->length <= reply->room && length <= reply->room - reply->length) {
-        memcpy(reply->out + reply->length, bytes, length);
-    }
-    reply->length = length <= SIZE_MAX - reply->length ? reply->length + length : SIZE_MAX;
-}
-
-static void add_text(struct reply *reply, const char *text) {
-    add(reply, text, strlen(text));
-}
-
-static void add_slice(struct reply *reply, const uint8_t *head, struct lws_slice part) {
+static void add_slice(struct writer *reply, const uint8_t *head, struct lws_slice part) {
     add(reply, head + part.offset, part.length);
 }
 
-static void add_field(struct reply *reply, const char *name, const char *value, size_t length) {
+static void add_field(struct writer *reply, const char *name, const char *value, size_t length) {
     if (length == 0) {
         return;
     }
@@ -209,7 +193,7 @@ static void add_field(struct reply *reply, const char *name, const char *value, 
     add_text(reply, "\r\n");
 }
 
-static void reply_hixie76(struct reply *reply, const uint8_t *head,
+static void reply_hixie76(struct writer *reply, const uint8_t *head,
                           const struct lws_request *request,
                           const struct lws_handshake_extra *extra, const uint8_t digest[16]) {
     add_text(reply, "HTTP/1.1 101 WebSocket Protocol Handshake\r\n"
@@ -227,7 +211,7 @@ static void reply_hixie76(struct reply *reply, const uint8_t *head,
     add(reply, digest, 16);
 }
 
-static void reply_hybi(struct reply *reply, const struct lws_handshake_extra *extra,
+static void reply_hybi(struct writer *reply, const struct lws_handshake_extra *extra,
                        const char accept[LWS_ACCEPT_LENGTH]) {
     add_text(reply, "HTTP/1.1 101 Switching Protocols\r\n"
                     "Upgrade: websocket\r\n"
@@ -238,7 +222,7 @@ static void reply_hybi(struct reply *reply, const struct lws_handshake_extra *ex
     add_text(reply, "\r\n");
 }
 
-/* Whether the application's text can be a field value: a line end in it would forge a field. */
+/* Whether a text can be a field value: a line end in it would forge another field. */
 static bool value_clean(const char *value, size_t length) {
     for (size_t i = 0; i < length; i++) {
         uint8_t byte = (uint8_t)value[i];
@@ -253,7 +237,7 @@ static bool value_clean(const char *value, size_t length) {
 ptrdiff_t lws_handshake_reply(const uint8_t *head, const struct lws_request *request,
                               const uint8_t *key3, const struct lws_handshake_extra *extra,
                               uint8_t *out, size_t room) {
-    struct reply reply = {.out = out, .room = room};
+    struct writer reply = {.out = out, .room = room};
     int fault;
 
     if (!value_clean(extra->protocol, extra->protocol_length) ||
@@ -286,92 +270,4 @@ ptrdiff_t lws_handshake_reply(const uint8_t *head, const struct lws_request *req
         return -LWS_FAULT_HTTP_HEADER_TOO_LONG;
     }
     return (ptrdiff_t)reply.length;
-}
-
-/* The reasons of RFC 9110 and RFC 6585 for what a server of files and WebSockets says. */
-static const struct {
-    int status;
-    const char *reason;
-} reasons[] = {
-    {101, "Switching Protocols"},
-    {200, "OK"},
-    {204, "No Content"},
-    {206, "Partial Content"},
-    {301, "Moved Permanently"},
-    {302, "Found"},
-    {303, "See Other"},
-    {304, "Not Modified"},
-    {307, "Temporary Redirect"},
-    {308, "Permanent Redirect"},
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {406, "Not Acceptable"},
-    {408, "Request Timeout"},
-    {409, "Conflict"},
-    {410, "Gone"},
-    {411, "Length Required"},
-    {412, "Precondition Failed"},
-    {413, "Content Too Large"},
-    {414, "URI Too Long"},
-    {415, "Unsupported Media Type"},
-    {416, "Range Not Satisfiable"},
-    {417, "Expectation Failed"},
-    {421, "Misdirected Request"},
-    {426, "Upgrade Required"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {501, "Not Implemented"},
-    {502, "Bad Gateway"},
-    {503, "Service Unavailable"},
-    {504, "Gateway Timeout"},
-    {505, "HTTP Version Not Supported"},
-};
-
-static const char *find_reason(int status) {
-    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
-        if (reasons[i].status == status) {
-            return reasons[i].reason;
-        }
-    }
-    return NULL;
-}
-
-const char *lws_http_reason(int status) {
-    const char *reason = find_reason(status);
-
-    return reason ? reason : "Status";
-}
-
-size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, size_t room) {
-    struct reply reply = {.out = (uint8_t *)out, .room = room};
-    char body[64], start[192];
-    int body_length;
-
-    /* Only errors have the body that Content-Length speaks of. */
-    if (status < 400 || !find_reason(status)) {
-        status = 500;
-    }
-    body_length = snprintf(body, sizeof body, "%d %s\n", status, find_reason(status));
-    snprintf(start, sizeof start,
-             "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n", status,
-             find_reason(status), body_length);
-    add_text(&reply, start);
-    if (status == 405) {
-        add_text(&reply, "Allow: GET, HEAD\r\n");
-    }
-    if (status == 426) {
-        add_text(&reply, "Upgrade: websocket\r\nSec-WebSocket-Version: 13, 8, 7\r\n");
-    }
-    if (!keep_alive) {
-        add_text(&reply, "Connection: close\r\n");
-    }
-    add_text(&reply, "\r\n");
-    if (with_body) {
-        add(&reply, body, (size_t)body_length);
-    }
-    return reply.length <= room ? reply.length : 0;
 }

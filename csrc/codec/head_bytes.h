@@ -1,5 +1,4 @@
-/* Private to head.c: what bytes a request head is made of, and the search for the next that
- * matters. */
+/* Private to the codec: the bytes of a request head, compared, classified and searched for. */
 #ifndef LWS_HEAD_BYTES_H
 #define LWS_HEAD_BYTES_H
 
@@ -11,10 +10,10 @@
 #include <emmintrin.h>
 #endif
 
-/* What a byte may be part of; nothing from 80 on is part of any of these. */
+/* What a byte may be part of. Bytes from 80 up are part of none of these. */
 enum {
     IN_TOKEN = 1,  /* RFC 9110, section 5.6.2 */
-    IN_TARGET = 2, /* visible, but '#' and '%', which need a second look */
+    IN_TARGET = 2, /* visible, except '#', and '%', which needs a second look */
     IN_HOST = 4,   /* a registered name, RFC 3986, section 3.2.2 */
     IN_HEX = 8,
 };
@@ -57,7 +56,7 @@ static inline bool is_line_end(uint8_t byte) {
     return byte == '\r' || byte == '\n';
 }
 
-/* What may not stand in a field value: controls but tab (RFC 9110, section 5.5). */
+/* Not allowed in a field value: control characters except tab (RFC 9110, section 5.5). */
 static inline bool is_control(uint8_t byte) {
     return (byte < 0x20 && byte != '\t') || byte == 0x7f;
 }
@@ -76,26 +75,29 @@ static inline unsigned controls(__m128i block) {
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
 }
 
-/* The first byte in data[from..len) that wide marks, or len; what is short of a block goes to
- * narrow. */
+/* Returns the first byte in data[from..len) that wide marks, or len. The tail shorter than a block
+ * is scanned by narrow. */
 #define FIND(wide, narrow)                                                                         \
     for (; len - from >= 16; from += 16) {                                                         \
         unsigned found = wide(_mm_loadu_si128((const __m128i *)(const void *)(data + from)));      \
                                                                                                    \
-        if (found)                                                                                 \
+        if (found) {                                                                               \
             return from + (unsigned)__builtin_ctz(found);                                          \
+        }                                                                                          \
     }                                                                                              \
-    while (from < len && !narrow(data[from]))                                                      \
+    while (from < len && !narrow(data[from])) {                                                    \
         from++;                                                                                    \
+    }                                                                                              \
     return from
 #else
 #define FIND(wide, narrow)                                                                         \
-    while (from < len && !narrow(data[from]))                                                      \
+    while (from < len && !narrow(data[from])) {                                                    \
         from++;                                                                                    \
+    }                                                                                              \
     return from
 #endif
 
-/* from is at most len in both. */
+/* The next line end, and the next control character, in data[from..len), or len; from <= len. */
 static inline size_t find_line_end(const uint8_t *data, size_t from, size_t len) {
     FIND(line_ends, is_line_end);
 }

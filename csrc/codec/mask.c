@@ -7,7 +7,7 @@
 #include <immintrin.h>
 #endif
 
-/* From here on a masked frame is long enough to pay for finding the widest version. */
+/* From this length on, looking for the widest version pays for itself. */
 #define WIDE_FROM 256u
 
 void lws_mask_plain(uint8_t *data, size_t len, const uint8_t key[4], size_t phase) {
@@ -16,8 +16,8 @@ void lws_mask_plain(uint8_t *data, size_t len, const uint8_t key[4], size_t phas
     }
 }
 
-/* The key as it meets the first byte, twice: any multiple of four bytes further it is the same. */
-static inline uint64_t turn_key(const uint8_t key[4], size_t phase) {
+/* The key, rotated to begin at phase, twice: it is the same at every multiple of four bytes. */
+static inline uint64_t rotate_key(const uint8_t key[4], size_t phase) {
     unsigned by = 8u * (unsigned)(phase & 3);
     uint32_t word;
 
@@ -69,15 +69,15 @@ static inline void mask_short(uint8_t *data, size_t len, uint64_t key) {
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static void mask_avx2(uint8_t *data, size_t len,
                                                       const uint8_t key[4], size_t phase) {
-    /* Aligned stores: one that crosses a cache line costs as much as two. */
+    /* Aligned stores, because one that crosses a cache line costs as much as two. */
     size_t before = (0u - (uintptr_t)data) & 31u;
     uint64_t word;
     __m256i wide;
 
-    mask_short(data, before, turn_key(key, phase));
+    mask_short(data, before, rotate_key(key, phase));
     data += before;
     len -= before;
-    word = turn_key(key, phase + before);
+    word = rotate_key(key, phase + before);
     wide = _mm256_set1_epi64x((long long)word);
     for (; len >= 128; data += 128, len -= 128) {
         __m256i *block = (__m256i *)(void *)data;
@@ -102,5 +102,5 @@ void lws_mask(uint8_t *data, size_t len, const uint8_t key[4], size_t phase) {
         return;
     }
 #endif
-    mask_short(data, len, turn_key(key, phase));
+    mask_short(data, len, rotate_key(key, phase));
 }

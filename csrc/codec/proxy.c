@@ -1,6 +1,6 @@
 /*
- * The PROXY protocol, versions 1 and 2: what a proxy says, ahead of all else, of the client that it
- * speaks for. Written from "The PROXY protocol", HAProxy Technologies, sections 2.1 and 2.2.
+ * The PROXY protocol, versions 1 and 2: the header, before all other bytes, in which a proxy names
+ * its client. Written from "The PROXY protocol", HAProxy Technologies, sections 2.1 and 2.2.
  */
 #include "codec.h"
 
@@ -8,23 +8,23 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define VERSION1_MAX 107u    /* with its CR LF (section 2.1) */
-#define VERSION2_HEADER 16u  /* before the addresses */
-#define VERSION2_MAX 4096u   /* addresses and whatever fields are behind them; passed over */
+#define VERSION1_MAX 107u    /* bytes with CR LF (section 2.1) */
+#define VERSION2_HEADER 16u  /* bytes before the addresses */
+#define VERSION2_MAX 4096u   /* bytes with addresses and the fields after them, which are skipped */
 #define VERSION2_COMMANDS 2u /* LOCAL, PROXY */
 
 static const uint8_t signature1[] = {'P', 'R', 'O', 'X', 'Y', ' '};
 static const uint8_t signature2[] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
                                      0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a};
 
-/* Whether the bytes that are there begin as the signature does. */
-static bool begins(const uint8_t *data, size_t len, const uint8_t *signature, size_t size) {
+/* Whether the len bytes that are there match the signature as far as they go. */
+static bool matches(const uint8_t *data, size_t len, const uint8_t *signature, size_t size) {
     return memcmp(data, signature, len < size ? len : size) == 0;
 }
 
 /* ---- version 1: a line of text -------------------------------------------------------------- */
 
-/* The next word of a line, ended by one space or the line's end; false if there is none. */
+/* Copies the next word, which one space or the end of the line ends. Returns false if none. */
 static bool next_word(const uint8_t **at, const uint8_t *end, char *word, size_t room) {
     size_t length = 0;
 
@@ -44,7 +44,7 @@ static bool next_word(const uint8_t **at, const uint8_t *end, char *word, size_t
     return length > 0;
 }
 
-/* 0 to 65535, in decimal, without zeros before it. */
+/* Reads 0 to 65535, in decimal, without leading zeros. Returns whether it is one. */
 static bool parse_port(const char *text, uint16_t *port) {
     unsigned value = 0;
     size_t length = strlen(text);
@@ -62,7 +62,7 @@ static bool parse_port(const char *text, uint16_t *port) {
     return value <= 65535;
 }
 
-/* The line without its end: "PROXY TCP4 source destination source-port destination-port". */
+/* Reads "PROXY TCP4 source destination source-port destination-port", without the line end. */
 static bool parse_line(const uint8_t *line, size_t length, struct lws_address *source) {
     const uint8_t *at = line + sizeof signature1;
     const uint8_t *end = line + length;
@@ -75,7 +75,7 @@ static bool parse_line(const uint8_t *line, size_t length, struct lws_address *s
         return false;
     }
     if (strcmp(word, "UNKNOWN") == 0) {
-        return true; /* whatever follows is to be passed over */
+        return true; /* the rest of the line is to be ignored */
     }
     if (strcmp(word, "TCP4") == 0) {
         family = AF_INET;
@@ -151,7 +151,7 @@ static ptrdiff_t decode2(const uint8_t *data, size_t len, struct lws_address *so
             memcpy(source->bytes, addresses, 16);
             source->port = (uint16_t)(addresses[32] << 8 | addresses[33]);
             break;
-        default: /* no stream of a network: the address of the connection stands */
+        default: /* not TCP over IP: no address that we could use */
             break;
         }
     }
@@ -160,10 +160,10 @@ static ptrdiff_t decode2(const uint8_t *data, size_t len, struct lws_address *so
 
 ptrdiff_t lws_proxy_decode(const uint8_t *data, size_t len, struct lws_address *source) {
     memset(source, 0, sizeof *source);
-    if (begins(data, len, signature1, sizeof signature1)) {
+    if (matches(data, len, signature1, sizeof signature1)) {
         return len < sizeof signature1 ? 0 : decode1(data, len, source);
     }
-    if (begins(data, len, signature2, sizeof signature2)) {
+    if (matches(data, len, signature2, sizeof signature2)) {
         return len < sizeof signature2 ? 0 : decode2(data, len, source);
     }
     return -LWS_FAULT_PROXY_HEADER;
