@@ -11,6 +11,7 @@
 #define LWS_UTF8_INVALID ...
 #define LWS_ACCEPT_LENGTH ...
 #define LWS_FILE_IDENTITY ...
+#define LWS_HTTP_DATE_LENGTH ...
 
 struct lws_head_limits {
     uint32_t request_line;
@@ -59,6 +60,7 @@ struct lws_request {
     uint8_t minor;
     uint8_t keep_alive;
     uint8_t version;
+    uint8_t empty_path;
     uint8_t conditional;
     uint8_t plain;
     ...;
@@ -167,6 +169,7 @@ bool lws_head_field(const uint8_t *head, const struct lws_request *request, cons
 bool lws_head_next(const uint8_t *head, const struct lws_request *request, uint32_t *cursor,
                    struct lws_slice *name, struct lws_slice *value);
 const char *lws_http_reason(int status);
+void lws_http_date(int64_t seconds, char *out);
 
 enum lws_file_kind { LWS_FILE_OTHER, LWS_FILE_REGULAR, LWS_FILE_FOLDER, ... };
 

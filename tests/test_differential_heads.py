@@ -86,7 +86,8 @@ def by_llhttp(data: bytes) -> tuple[Understood, bool]:
 METHODS = [b"GET", b"GET", b"GET", b"HEAD", b"POST", b"get", b"G ET", b""]
 TARGETS = [
     b"/", b"/a?b=c&d=%20", b"/%e2%82%ac", b"//h/p", b"http://h/p", b"http://h:80?q", b"https://[::1]/",
-    b"*", b"/a b", b"/%zz", b"/a#b", b"/\xe9", b"/{}|\\^`\"<>", b"/;a=b,c:@", b"", b"x",
+    b"ws://h/p?q", b"WSS://h?", b"/?10%&%zz", b"/?a#b", b"/{}|\\^`\"<>",
+    b"*", b"/a b", b"/%zz", b"/a#b", b"/\xe9", b"/?\xe9", b"ws://", b"/;a=b,c:@", b"", b"x",
 ]  # fmt: skip
 VERSIONS = [b"HTTP/1.1"] * 6 + [b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0", b"http/1.1", b"HTTP/1.1 "]
 NAMES = [
@@ -97,7 +98,7 @@ NAMES = [
 VALUES = [
     b"", b"v", b"a, b", b"a\tb", b"caf\xe9 \xff", b"close", b"keep-alive", b"Keep-Alive, x",
     b"upgrade", b"websocket", b"0", b"00", b"5", b"-1", b"1, 1", b"chunked", b"identity",
-    b"100-continue", b"bytes=0-1", b"a\0b", b"a\rb", b"a\nb", b"a\x0bb", b"\"q\\\"\"", b"x" * 300,
+    b"100-continue", b"gzip, chunked", b",chunked, ,", b", ,", b"bytes=0-1", b"a\0b", b"a\rb", b"a\nb", b"a\x0bb", b"\"q\\\"\"", b"x" * 300,
     b"a: b", b":",
 ]  # fmt: skip
 SPACES = [b"", b" ", b" ", b" ", b"\t", b"  \t "]
@@ -111,7 +112,7 @@ def made(rng: random.Random) -> bytes:
     def pick(choices: list[bytes], right: int) -> bytes:
         return rng.choice(choices if odd and rng.random() < 0.3 else choices[:right])
 
-    lines = [pick(METHODS, 4) + b" " + pick(TARGETS, 7) + b" " + pick(VERSIONS, 7)]
+    lines = [pick(METHODS, 4) + b" " + pick(TARGETS, 12) + b" " + pick(VERSIONS, 7)]
     lines.append(b"Host:" + rng.choice(SPACES) + rng.choice([b"h", b"h:80", b"[::1]:80", b"a.b-c"]))
     if odd and rng.random() < 0.1:
         lines.pop()

@@ -139,9 +139,10 @@ size_t lws_base64_encode(const uint8_t *data, size_t len, char *out, size_t room
 
 /*
  * Decodes len characters of base64 (RFC 4648, section 4) at text to out. Refuses characters outside
- * the alphabet, white space among them, wrong or missing padding, and non-zero bits under the
- * padding. Returns the number of bytes written (at most room), or -1 if text is refused or room is
- * too small; out may be partly written then.
+ * the alphabet, white space among them, and wrong or missing padding. Bits under the padding are
+ * ignored, as section 3.5 allows: the example key of RFC 6455, section 1.2, has them set. Returns
+ * the number of bytes written (at most room), or -1 if text is refused or room is too small; out
+ * may be partly written then.
  */
 ptrdiff_t lws_base64_decode(const char *text, size_t len, uint8_t *out, size_t room);
 
@@ -337,7 +338,8 @@ enum lws_method {
 struct lws_request {
     struct lws_slice method;
     struct lws_slice target;  /* as sent, in any form */
-    struct lws_slice uri;     /* path with query: the target without scheme and authority */
+    struct lws_slice uri;     /* path with query: the target without scheme and authority. If
+                                 empty_path, only "?" and the query, and "/" belongs before it */
     struct lws_slice headers; /* from the first field line to the last line's end */
     /* The first field of each name; for LWS_FIELD_HOST the authority of an absolute target, if
      * there is one. Of Key1 and Key2 only one space after the colon is removed: in them spaces
@@ -349,6 +351,7 @@ struct lws_request {
     uint8_t keep_alive;             /* 1: the connection may be used again, as far as version and
                                        Connection say; the service clears it if it will close */
     uint8_t version;     /* enum lws_version: what it asks for; filled by lws_handshake_check */
+    uint8_t empty_path;  /* 1: an absolute target has an empty path and a query ("http://h?q") */
     uint8_t conditional; /* 1: has a field from LWS_FIELD_RANGE to _IF_UNMODIFIED_SINCE */
     uint8_t plain; /* filled by the service; 1: GET of HTTP/1.1, not conditional, keep_alive */
     uint32_t key3; /* hixie-76: offset of the eight bytes after the head; otherwise 0 */
@@ -361,6 +364,12 @@ struct lws_request {
  * Expect; *request is then filled as far as the head was understood. A method that is not served is
  * reported only if nothing else is wrong. A body is refused, except one of exactly 8 bytes with the
  * fields of a hixie-76 upgrade: some proxies counted its last eight bytes as a body.
+ *
+ * The path must be valid (RFC 3986, section 3.3: no "%" without two digits, no "#", no %00),
+ * because it names a file. The query is the application's: any visible ASCII, as browsers send it.
+ *
+ * Bytes that lws_head_scan has refused, or not seen the end of, may be passed too, for their method,
+ * kind and target, filled as far as they are there; the return value then means nothing.
  */
 int lws_head_parse(const uint8_t *head, size_t size, const struct lws_head_limits *limits,
                    struct lws_request *request);
@@ -383,8 +392,16 @@ bool lws_head_next(const uint8_t *head, const struct lws_request *request, uint3
                    struct lws_slice *name, struct lws_slice *value);
 
 /*
+ * Walks a comma-separated list of len bytes (RFC 9110, section 5.6.1). *cursor is 0 at first and is
+ * moved on. Returns true with *member filled, an offset from list, without the white space around
+ * it; false at the end. Empty members are passed over (section 5.6.1.2). A comma in a quoted string
+ * is a separator here: for lists of tokens.
+ */
+bool lws_list_next(const uint8_t *list, size_t len, size_t *cursor, struct lws_slice *member);
+
+/*
  * Whether a comma-separated list of len bytes (RFC 9110, section 5.6.1) has the token as a member,
- * compared without regard to case. Empty members are ignored. token ends with a NUL.
+ * compared without regard to case. token ends with a NUL.
  */
 bool lws_list_has_token(const uint8_t *list, size_t len, const char *token);
 
@@ -400,15 +417,26 @@ bool lws_head_has_token(const uint8_t *head, const struct lws_request *request,
  */
 const char *lws_http_reason(int status);
 
+#define LWS_HTTP_DATE_LENGTH 29 /* characters of a Date */
+#define LWS_REFUSAL_MAX 320     /* bytes: room that is enough for any refusal */
+
+/*
+ * Writes a time, in seconds since 1970 (UTC), as a Date field has it (RFC 9110, section 5.6.7),
+ * without a NUL: "Sun, 06 Nov 1994 08:49:37 GMT", in any locale. A time before 1970 or after 9999
+ * is written as the nearest one within.
+ */
+void lws_http_date(int64_t seconds, char out[LWS_HTTP_DATE_LENGTH]);
+
 /*
  * Writes the fixed refusal for an HTTP status to out; it repeats nothing that the peer sent: status
- * line, Content-Length, a short body, Connection: close unless keep_alive, Allow for 405 (RFC 9110,
- * section 15.5.6), Sec-WebSocket-Version for 426 (RFC 6455, section 4.4). with_body false: the same
+ * line, Date, Content-Length, a short body, Connection: close unless keep_alive, Allow for 405 (RFC
+ * 9110, section 15.5.6), Upgrade and Sec-WebSocket-Version for 426 (section 15.5.22; RFC 6455,
+ * section 4.4). now: the Date (section 6.6.1), in seconds since 1970. with_body false: the same
  * Content-Length but no body, for HEAD. A status under 400, or not in the table, is written as 500.
- * Returns the number of bytes written; 0 if room is too small (256 bytes are always enough), and
- * out may be partly written then.
+ * Returns the number of bytes written; 0 if room is under that, and out may be partly written then.
  */
-size_t lws_http_refusal(int status, bool with_body, bool keep_alive, char *out, size_t room);
+size_t lws_http_refusal(int status, int64_t now, bool with_body, bool keep_alive, char *out,
+                        size_t room);
 
 /* ---- handshake.c -------------------------------------------------------------------------- */
 
@@ -437,12 +465,12 @@ int lws_accept_key(const uint8_t *key, size_t len, char accept[LWS_ACCEPT_LENGTH
 
 /*
  * Determines what a parsed request asks for, and fills request->version: LWS_VERSION_HTTP if it is
- * not an upgrade to websocket; otherwise the version, once method, Connection, keys and version
- * fields have been checked (RFC 6455, section 4.2.1; h76, section 5.2). oldest is the oldest
- * version to accept (76, 7, 8 or 13). For hixie-76 it also fills request->key3: the eight bytes
- * after the head are part of the request, and are not read here. Returns 0, or a negated fault:
- * LWS_FAULT_WS_BAD_UPGRADE, _WS_VERSION, _WS_VERSION_SYNTAX, _WS_BAD_KEY, _WS76_BAD_KEY,
- * _HTTP_METHOD.
+ * not an upgrade to websocket, which HTTP/1.0 and HEAD cannot ask for; otherwise the version, once
+ * Connection, keys and version fields have been checked (RFC 6455, section 4.2.1; h76,
+ * section 5.2). oldest is the oldest version to accept (76, 7, 8 or 13). For hixie-76 it also fills
+ * request->key3: the eight bytes after the head are part of the request, and are not read here.
+ * Returns 0, or a negated fault: LWS_FAULT_WS_BAD_UPGRADE, _WS_VERSION, _WS_VERSION_SYNTAX,
+ * _WS_BAD_KEY, _WS76_BAD_KEY.
  */
 int lws_handshake_check(const uint8_t *head, int oldest, struct lws_request *request);
 
@@ -476,13 +504,16 @@ struct lws_address {
     uint16_t family; /* AF_INET, AF_INET6, AF_UNIX; 0: unknown */
 };
 
+#define LWS_PROXY_MAX 65551 /* bytes of the largest header: 16, and as many as 16 bits can count   \
+                             */
+
 /*
  * Reads a header of the PROXY protocol, version 1 or 2 (HAProxy Technologies, "The PROXY protocol",
  * sections 2.1 and 2.2), at the start of len bytes at data. *source becomes the client's address;
- * family 0 if the header names none (UNKNOWN, LOCAL, or not a TCP connection): the address of the
- * connection itself then stays in force. Returns the size of the header in bytes (at most 107 in
- * version 1, 4096 in version 2); 0 if more bytes are needed; or -LWS_FAULT_PROXY_HEADER as soon as
- * the bytes that are there cannot be one.
+ * family 0 if the header names none (UNKNOWN, LOCAL, or not a TCP connection): who the client is
+ * stays unknown. Returns the size of the header in bytes (at most 107 in version 1, LWS_PROXY_MAX
+ * in version 2, whose further fields are skipped); 0 if more bytes are needed; or
+ * -LWS_FAULT_PROXY_HEADER as soon as the bytes that are there cannot be one.
  */
 ptrdiff_t lws_proxy_decode(const uint8_t *data, size_t len, struct lws_address *source);
 

@@ -180,23 +180,28 @@ bool lws_fields_find(const uint8_t *head, const struct lws_request *request, enu
 
 /* ---- Lists (RFC 9110, section 5.6.1) -------------------------------------------------------- */
 
-bool lws_list_has_token(const uint8_t *list, size_t len, const char *token) {
-    size_t length = strlen(token);
+bool lws_list_next(const uint8_t *list, size_t len, size_t *cursor, struct lws_slice *member) {
+    while (*cursor < len) {
+        const uint8_t *comma = memchr(list + *cursor, ',', len - *cursor);
+        size_t end = comma ? (size_t)(comma - list) : len;
 
-    for (size_t at = 0; at < len;) {
-        const uint8_t *comma = memchr(list + at, ',', len - at);
-        size_t end = comma ? (size_t)(comma - list) : len, from = at, to = end;
-
-        while (from < to && is_blank(list[from])) {
-            from++;
-        }
-        while (to > from && is_blank(list[to - 1])) {
-            to--;
-        }
-        if (to - from == length && equal_nocase(list + from, token, length)) {
+        *member = trim(list, *cursor, end);
+        *cursor = end + 1;
+        if (member->length) {
             return true;
         }
-        at = end + 1;
+    }
+    return false;
+}
+
+bool lws_list_has_token(const uint8_t *list, size_t len, const char *token) {
+    size_t length = strlen(token), cursor = 0;
+    struct lws_slice member;
+
+    while (lws_list_next(list, len, &cursor, &member)) {
+        if (member.length == length && equal_nocase(list + member.offset, token, length)) {
+            return true;
+        }
     }
     return false;
 }

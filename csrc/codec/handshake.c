@@ -154,12 +154,14 @@ int lws_handshake_check(const uint8_t *head, int oldest, struct lws_request *req
 
     request->version = LWS_VERSION_HTTP;
     request->key3 = 0;
-    /* HTTP/1.0 has no upgrades: the field is ignored (RFC 9110, section 7.8). */
-    if (request->minor == 0 || !lws_head_has_token(head, request, LWS_FIELD_UPGRADE, "websocket")) {
+    /*
+     * HTTP/1.0 has no upgrades, and a handshake is a GET (RFC 6455, section 4.1): in any other
+     * request the field is ignored, which is always allowed (RFC 9110, section 7.8), so that HEAD
+     * is answered wherever GET is (section 9.3.2).
+     */
+    if (request->minor == 0 || request->kind != LWS_METHOD_GET ||
+        !lws_head_has_token(head, request, LWS_FIELD_UPGRADE, "websocket")) {
         return 0;
-    }
-    if (request->kind != LWS_METHOD_GET) {
-        return -LWS_FAULT_HTTP_METHOD;
     }
     if (!lws_head_has_token(head, request, LWS_FIELD_CONNECTION, "upgrade")) {
         return -LWS_FAULT_WS_BAD_UPGRADE;
@@ -204,6 +206,7 @@ static void reply_hixie76(struct writer *reply, const uint8_t *head,
     add_text(reply, "\r\nSec-WebSocket-Location: ");
     add_text(reply, extra->secure ? "wss://" : "ws://");
     add_slice(reply, head, request->field[LWS_FIELD_HOST]);
+    add_text(reply, request->empty_path ? "/" : "");
     add_slice(reply, head, request->uri);
     add_text(reply, "\r\n");
     add_field(reply, "Sec-WebSocket-Protocol: ", extra->protocol, extra->protocol_length);

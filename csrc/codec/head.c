@@ -35,23 +35,20 @@ static int parse_version(const uint8_t *version, size_t length, struct lws_reque
     return 0;
 }
 
-/* Parses the line at *position, and moves *position past its end. */
+/*
+ * Parses the line at *position, and moves *position past its end. Method and target are filled
+ * first, even of a line that is cut or too long, so that the log can show them.
+ */
 static int parse_request_line(const uint8_t *head, size_t size,
                               const struct lws_head_limits *limits, struct lws_request *request,
                               size_t *position, struct lws_slice *authority) {
     size_t line = *position, end = find_line_end(head, line, size), method = line, last = end;
     int fault;
 
-    if (size - end < 2 || head[end] != '\r' || head[end + 1] != '\n') {
-        return LWS_FAULT_HTTP_BAD_LINE_END;
-    }
-    if (end - line > limits->request_line) {
-        return LWS_FAULT_HTTP_LINE_TOO_LONG;
-    }
-    while (is(head[method], IN_TOKEN)) {
+    while (method < end && is(head[method], IN_TOKEN)) {
         method++;
     }
-    if (method == line || head[method] != ' ') {
+    if (method == line || method == end || head[method] != ' ') {
         return LWS_FAULT_HTTP_BAD_REQUEST_LINE;
     }
     request->method = slice(line, method);
@@ -60,10 +57,16 @@ static int parse_request_line(const uint8_t *head, size_t size,
     while (head[last - 1] != ' ') {
         last--;
     }
+    request->target = slice(method + 1, last - 1 == method ? end : last - 1);
+    if (size - end < 2 || head[end] != '\r' || head[end + 1] != '\n') {
+        return LWS_FAULT_HTTP_BAD_LINE_END;
+    }
+    if (end - line > limits->request_line) {
+        return LWS_FAULT_HTTP_LINE_TOO_LONG;
+    }
     if (last - 1 == method) {
         return LWS_FAULT_HTTP_VERSION_SYNTAX; /* one space: no version */
     }
-    request->target = slice(method + 1, last - 1);
     fault = parse_version(head + last, end - last, request);
     if (fault) {
         return fault;
@@ -96,14 +99,19 @@ static int check_host(const uint8_t *head, struct lws_request *request,
     return 0;
 }
 
-/* Whether every expectation is 100-continue. */
+/* Whether every expectation is 100-continue (RFC 9110, section 10.1.1). */
 static bool expect_known(const uint8_t *head, const struct lws_request *request) {
-    struct lws_slice value;
+    struct lws_slice value, member;
     uint32_t cursor = 0;
 
     while (lws_fields_find(head, request, LWS_FIELD_EXPECT, &cursor, &value)) {
-        if (value.length != 12 || !equal_nocase(head + value.offset, "100-continue", 12)) {
-            return false;
+        const uint8_t *list = head + value.offset;
+        size_t at = 0;
+
+        while (lws_list_next(list, value.length, &at, &member)) {
+            if (member.length != 12 || !equal_nocase(list + member.offset, "100-continue", 12)) {
+                return false;
+            }
         }
     }
     return true;
@@ -132,6 +140,37 @@ static bool asks_hixie76(const uint8_t *head, const struct lws_request *request)
            lws_head_has_token(head, request, LWS_FIELD_UPGRADE, "websocket");
 }
 
+/*
+ * Whether a Transfer-Encoding says where the body ends (RFC 9112, section 6.3): a list of codings,
+ * of which chunked is the last and no other. What the others mean does not matter then.
+ */
+static bool codings_valid(const uint8_t *list, size_t length) {
+    size_t cursor = 0;
+    struct lws_slice member;
+    bool chunked = false;
+
+    while (lws_list_next(list, length, &cursor, &member)) {
+        const uint8_t *name = list + member.offset;
+        size_t size = 0, next;
+
+        while (size < member.length && is(name[size], IN_TOKEN)) {
+            size++;
+        }
+        for (next = size; next < member.length && is_blank(name[next]);) {
+            next++;
+        }
+        /* A name and perhaps parameters, and nothing after chunked. */
+        if (chunked || size == 0 || (next < member.length && name[next] != ';')) {
+            return false;
+        }
+        chunked = size == 7 && equal_nocase(name, "chunked", 7);
+        if (chunked && member.length != size) {
+            return false;
+        }
+    }
+    return chunked;
+}
+
 /* Whether the body's framing is unambiguous (RFC 9112, section 6.3), and whether there is one. */
 static int check_body(const uint8_t *head, const struct lws_request *request) {
     struct lws_slice coding = request->field[LWS_FIELD_TRANSFER_ENCODING];
@@ -142,8 +181,8 @@ static int check_body(const uint8_t *head, const struct lws_request *request) {
     uint64_t body = 0;
 
     /* HTTP/1.0 had no transfer codings: another recipient may see the end elsewhere. */
-    if (codings && (codings > 1 || lengths || request->minor == 0 || coding.length != 7 ||
-                    !equal_nocase(head + coding.offset, "chunked", 7))) {
+    if (codings && (codings > 1 || lengths || request->minor == 0 ||
+                    !codings_valid(head + coding.offset, coding.length))) {
         return LWS_FAULT_HTTP_SMUGGLE;
     }
     if (lengths > 1 || (lengths && !parse_length(head + length.offset, length.length, &body))) {

@@ -41,7 +41,7 @@ static inline struct lws_slice trim(const uint8_t *head, size_t from, size_t to)
 bool lws_host_valid(const uint8_t *host, size_t length);
 
 /*
- * Fills request->uri from request->target, which may be in any of the four
+ * Fills request->uri and request->empty_path from request->target, which may be in any of the four
  * forms of RFC 9112, section 3.2; for the absolute form sets *authority, otherwise leaves it alone.
  * head is only read. Returns 0 or LWS_FAULT_HTTP_BAD_TARGET.
  */

@@ -10,7 +10,6 @@
 
 #define VERSION1_MAX 107u    /* bytes with CR LF (section 2.1) */
 #define VERSION2_HEADER 16u  /* bytes before the addresses */
-#define VERSION2_MAX 4096u   /* bytes with addresses and the fields after them, which are skipped */
 #define VERSION2_COMMANDS 2u /* LOCAL, PROXY */
 
 static const uint8_t signature1[] = {'P', 'R', 'O', 'X', 'Y', ' '};
@@ -127,9 +126,6 @@ static ptrdiff_t decode2(const uint8_t *data, size_t len, struct lws_address *so
     size_t length = (size_t)data[14] << 8 | data[15];
     const uint8_t *addresses = data + VERSION2_HEADER;
 
-    if (VERSION2_HEADER + length > VERSION2_MAX) {
-        return -LWS_FAULT_PROXY_HEADER;
-    }
     if (len < VERSION2_HEADER + length) {
         return 0;
     }

@@ -74,32 +74,74 @@ bool lws_host_valid(const uint8_t *host, size_t length) {
 
 /* ---- The four forms ------------------------------------------------------------------------- */
 
-static bool target_valid(const uint8_t *target, size_t length) {
-    for (size_t i = 0; i < length; i++) {
+/* The length of a target up to its query, or length; SIZE_MAX if a byte there is not allowed. */
+static size_t path_length(const uint8_t *target, size_t length) {
+    size_t i = 0;
+
+    for (; i < length && target[i] != '?'; i++) {
         if (is(target[i], IN_TARGET)) {
             continue;
         }
         if (target[i] != '%' || !escape_valid(target + i, length - i) ||
             (target[i + 1] == '0' && target[i + 2] == '0')) {
-            return false;
+            return SIZE_MAX;
         }
         i += 2;
+    }
+    return i;
+}
+
+/* Browsers send "%" and the like as they are: what a query means is for the application to say. */
+static bool query_valid(const uint8_t *query, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        if (query[i] <= 0x20 || query[i] >= 0x7f) {
+            return false;
+        }
     }
     return true;
 }
 
-/* The scheme with its slashes, or 0 if it is not one that can be served. */
+/* The length of a scheme that can be served and of "://" after it, or 0. */
 static size_t scheme_length(const uint8_t *target, size_t length) {
-    if (length > 7 && equal_nocase(target, "http://", 7)) {
-        return 7;
+    static const char *const schemes[] = {"http://", "https://", "ws://", "wss://"};
+
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t size = strlen(schemes[i]);
+
+        if (length > size && equal_nocase(target, schemes[i], size)) {
+            return size;
+        }
     }
-    return length > 8 && equal_nocase(target, "https://", 8) ? 8 : 0;
+    return 0;
+}
+
+/* scheme "://" authority [ path ] [ "?" query ]; path bytes of it are before the query. */
+static int parse_absolute(const uint8_t *head, struct lws_request *request, size_t path,
+                          struct lws_slice *authority) {
+    const uint8_t *target = head + request->target.offset;
+    size_t length = request->target.length, start = request->target.offset;
+    size_t scheme = scheme_length(target, path), end = scheme;
+
+    while (end < path && target[end] != '/') {
+        end++;
+    }
+    if (!scheme || !lws_host_valid(target + scheme, end - scheme)) {
+        return LWS_FAULT_HTTP_BAD_TARGET;
+    }
+    *authority = slice(start + scheme, start + end);
+    if (end == length) {
+        request->uri = slice(start + scheme - 1, start + scheme); /* an empty path is "/" */
+        return 0;
+    }
+    request->uri = slice(start + end, start + length);
+    request->empty_path = target[end] == '?';
+    return 0;
 }
 
 int lws_target_parse(const uint8_t *head, struct lws_request *request,
                      struct lws_slice *authority) {
     const uint8_t *target = head + request->target.offset;
-    size_t length = request->target.length, start = request->target.offset, scheme, host = 0;
+    size_t length = request->target.length, path;
 
     if (slice_is(head, request->method, "CONNECT")) {
         return memchr(target, ':', length) && lws_host_valid(target, length)
@@ -109,29 +151,13 @@ int lws_target_parse(const uint8_t *head, struct lws_request *request,
     if (slice_is(head, request->target, "*")) {
         return slice_is(head, request->method, "OPTIONS") ? 0 : LWS_FAULT_HTTP_BAD_TARGET;
     }
-    if (length == 0 || !target_valid(target, length)) {
+    path = path_length(target, length);
+    if (path == 0 || path == SIZE_MAX || !query_valid(target + path, length - path)) {
         return LWS_FAULT_HTTP_BAD_TARGET;
     }
     if (target[0] == '/') {
         request->uri = request->target;
         return 0;
     }
-
-    scheme = scheme_length(target, length);
-    while (scheme && scheme + host < length && target[scheme + host] != '/' &&
-           target[scheme + host] != '?') {
-        host++;
-    }
-    if (!scheme || !lws_host_valid(target + scheme, host)) {
-        return LWS_FAULT_HTTP_BAD_TARGET;
-    }
-    *authority = slice(start + scheme, start + scheme + host);
-    if (scheme + host == length) {
-        request->uri = slice(start + scheme - 1, start + scheme); /* an empty path is "/" */
-    } else if (target[scheme + host] == '/') {
-        request->uri = slice(start + scheme + host, start + length);
-    } else {
-        return LWS_FAULT_HTTP_BAD_TARGET; /* no "/" before the query is anywhere in the head */
-    }
-    return 0;
+    return parse_absolute(head, request, path, authority);
 }

@@ -50,8 +50,20 @@ const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *lengt
 
     *length = 0;
     if (request) {
-        *length = request->request.uri.length;
-        return request->head + request->request.uri.offset;
+        const struct lws_slice *uri = &request->request.uri;
+        uint8_t *copy;
+
+        *length = uri->length;
+        if (!request->request.empty_path) {
+            return request->head + uri->offset;
+        }
+        copy = lws_scratch(context, uri->length + 1);
+        if (copy) {
+            ++*length;
+            copy[0] = '/';
+            memcpy(copy + 1, request->head + uri->offset, uri->length);
+        }
+        return copy;
     }
 
     const struct lws_opening *opening = opening_of(context, slot);

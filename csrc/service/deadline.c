@@ -113,7 +113,8 @@ static void expire(struct lws_context *context, struct libwebsocket *wsi,
     case LWS_DEADLINE_HANDSHAKE:
         /* Silence gets silence; a request line begun gets the reason. */
         if (lws_stashed(wsi) && !wsi->proxy_due) {
-            lws_report(context, wsi->slot, LWS_FAULT_HANDSHAKE_TIMEOUT);
+            lws_report_head(context, wsi, LWS_FAULT_HANDSHAKE_TIMEOUT,
+                            wsi->stash->bytes + wsi->stash->offset, lws_stashed(wsi));
             lws_refuse_request(context, wsi, 408, false);
         } else {
             if (wsi->secure && !wsi->shaken) {

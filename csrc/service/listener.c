@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LWS_ACCEPT_PAUSE 100u /* ms without accepting when descriptors or memory are out */
@@ -144,8 +145,8 @@ void lws_close_listeners(struct lws_context *context) {
 
 /* One connection too many: told so if the first write can take it, but not in TLS. */
 static void turn_away(int fd, bool secure) {
-    char text[512];
-    size_t size = lws_http_refusal(503, true, false, text, sizeof text);
+    char text[LWS_REFUSAL_MAX];
+    size_t size = lws_http_refusal(503, (int64_t)time(NULL), true, false, text, sizeof text);
 
     if (!secure) {
         (void)!send(fd, text, size, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -13,8 +13,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-#define LWS_PROXY_MAX 8192u /* over the largest PROXY header */
-
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 void lws_peer_note(struct lws_address *peer, const struct sockaddr_storage *address) {
@@ -122,7 +120,7 @@ bool lws_peer_is_trusted(const struct lws_context *context, const struct lws_add
 bool lws_trusted(struct lws_context *context, uint32_t slot) {
     const struct libwebsocket *wsi = lws_foreign(context) ? NULL : lws_find(context, slot);
 
-    return wsi && lws_peer_is_trusted(context, &wsi->peer);
+    return wsi && !wsi->unnamed && lws_peer_is_trusted(context, &wsi->peer);
 }
 
 int lws_set_peer(struct lws_context *context, uint32_t slot, const struct lws_address *peer,
@@ -187,6 +185,7 @@ bool lws_receive_proxy(struct lws_context *context, struct libwebsocket *wsi) {
         lws_stash_take(&wsi->stash, kept);
     }
     wsi->proxy_due = 0;
+    wsi->unnamed = source.family == 0;
     if (source.family) {
         wsi->peer = source;
         if (!lws_peer_is_trusted(context, &source) && !lws_peer_count(context, wsi)) {

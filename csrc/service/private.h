@@ -153,6 +153,7 @@ struct libwebsocket {
     uint8_t shaken : 1;  /* the TLS handshake is complete */
     uint8_t parted : 1;  /* our close_notify has been asked for */
     uint8_t ended : 1;   /* the peer's has come, or its stream has ended within TLS */
+    uint8_t unnamed : 1; /* the PROXY header named no client: nobody speaks for one either */
     uint8_t lists[2];    /* enum lws_deadline_list + 1, 0: none */
     uint8_t linger_list; /* FINISH: the deadline for the peer's FIN */
     uint8_t mask_phase;  /* payload bytes of the present frame so far, modulo 4 */
@@ -430,6 +431,9 @@ uint32_t lws_take_gathered(struct lws_context *context, struct libwebsocket *wsi
 
 /* ---- opening.c ------------------------------------------------------------------------------ */
 
+/* Memory of the context for size bytes, valid until the next call; NULL if memory is out. */
+uint8_t *lws_scratch(struct lws_context *context, uint32_t size);
+
 /*
  * Packs field lines that lws_head_parse has accepted. to has room for length bytes and does not
  * overlap. Returns the size packed, which is not larger.
@@ -500,6 +504,14 @@ static inline uint8_t *lws_window(const struct lws_context *context) {
 static inline void lws_use_window(struct lws_context *context, uint32_t size) {
     context->arena_used += (16 + size + LWS_SEND_BUFFER_POST_PADDING + 15u) & ~15u;
 }
+
+/* Reports a fault of a request, with its method and target as far as they were parsed. */
+void lws_report_request(struct lws_context *context, struct libwebsocket *wsi, int fault,
+                        const uint8_t *head, const struct lws_request *request);
+
+/* The same for a head that is not whole, or not acceptable: there bytes at data. */
+void lws_report_head(struct lws_context *context, struct libwebsocket *wsi, int fault,
+                     const uint8_t *data, uint32_t there);
 
 /* Kills a connection for want of memory. */
 void lws_out_of_memory(struct lws_context *context, struct libwebsocket *wsi);

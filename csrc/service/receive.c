@@ -27,10 +27,42 @@ void lws_out_of_memory(struct lws_context *context, struct libwebsocket *wsi) {
 
 /* ---- HTTP ----------------------------------------------------------------------------------- */
 
+/* Bytes of a refused request's method and target that are kept for the log. */
+#define LWS_REFUSED_MAX 1100u
+
+void lws_report_request(struct lws_context *context, struct libwebsocket *wsi, int fault,
+                        const uint8_t *head, const struct lws_request *request) {
+    uint32_t events = context->event_count;
+    uint32_t start = request->method.offset;
+    uint32_t end = request->target.offset ? request->target.offset + request->target.length
+                                          : start + request->method.length;
+    uint32_t size = end - start < LWS_REFUSED_MAX ? end - start : LWS_REFUSED_MAX;
+    uint8_t *to = lws_window(context);
+
+    lws_report(context, wsi->slot, fault);
+    if (context->event_count == events || size == 0 ||
+        context->arena_used + size + 64 > LWS_ARENA_SIZE) {
+        return;
+    }
+    /* They are one after the other in the head, which may be in this same window. */
+    memmove(to, head + start, size);
+    lws_use_window(context, size);
+    context->events[events].code = (uint16_t)size;
+    context->events[events].length = (uint32_t)(to - context->arena);
+}
+
+void lws_report_head(struct lws_context *context, struct libwebsocket *wsi, int fault,
+                     const uint8_t *data, uint32_t there) {
+    struct lws_request request;
+
+    (void)lws_head_parse(data, there, &context->options.head, &request);
+    wsi->head_only = request.kind == LWS_METHOD_HEAD;
+    lws_report_request(context, wsi, fault, data, &request);
+}
+
 static void refuse_fault(struct lws_context *context, struct libwebsocket *wsi, int fault) {
     int status = lws_fault_status(fault);
 
-    lws_report(context, wsi->slot, fault);
     lws_refuse_request(context, wsi, status ? status : 400, false);
 }
 
@@ -48,6 +80,7 @@ static ptrdiff_t take_head(struct lws_context *context, struct libwebsocket *wsi
         fault = lws_handshake_check(data, context->options.oldest, &handed->request);
     }
     if (fault) {
+        lws_report_request(context, wsi, -fault, data, &handed->request);
         return fault;
     }
     handed->head = data;
@@ -84,6 +117,9 @@ static ptrdiff_t find_request(struct lws_context *context, struct libwebsocket *
                               const uint8_t *data, uint32_t there) {
     ptrdiff_t size = lws_head_scan(data, there, &context->options.head, &wsi->in.http.scan);
 
+    if (size < 0) {
+        lws_report_head(context, wsi, (int)-size, data, there);
+    }
     if (size > 0) {
         size = take_head(context, wsi, data, there, (uint32_t)size);
         if (size == 0) {

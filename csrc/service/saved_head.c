@@ -91,8 +91,7 @@ uint32_t lws_fields_unpack(const uint8_t *packed, uint32_t length, uint8_t *to) 
     return size;
 }
 
-/* Memory of the context's, for size bytes; NULL if there is none. */
-static uint8_t *scratch(struct lws_context *context, uint32_t size) {
+uint8_t *lws_scratch(struct lws_context *context, uint32_t size) {
     if (size > context->scratch_room) {
         uint8_t *larger = realloc(context->scratch, size);
 
@@ -111,20 +110,23 @@ struct lws_opening *lws_opening_new(struct lws_context *context, const uint8_t *
     uint32_t packed = 0;
 
     if (fields) {
-        if (!scratch(context, fields)) {
+        if (!lws_scratch(context, fields)) {
             return NULL;
         }
         packed = lws_fields_pack(head + request->headers.offset, fields, context->scratch);
     }
 
-    struct lws_opening *opening = malloc(sizeof *opening + request->uri.length + packed);
+    uint32_t slash = request->empty_path;
+    uint32_t uri = slash + request->uri.length;
+    struct lws_opening *opening = malloc(sizeof *opening + uri + packed);
 
     if (opening) {
-        opening->uri_length = request->uri.length;
+        opening->uri_length = uri;
         opening->packed_length = packed;
-        memcpy(opening->bytes, head + request->uri.offset, request->uri.length);
+        opening->bytes[0] = '/';
+        memcpy(opening->bytes + slash, head + request->uri.offset, request->uri.length);
         if (packed) {
-            memcpy(opening->bytes + request->uri.length, context->scratch, packed);
+            memcpy(opening->bytes + uri, context->scratch, packed);
         }
     }
     return opening;
@@ -134,7 +136,7 @@ const uint8_t *lws_opening_fields(struct lws_context *context, const struct lws_
                                   size_t *length) {
     const uint8_t *packed = opening->bytes + opening->uri_length;
     uint32_t size = lws_fields_unpack(packed, opening->packed_length, NULL);
-    uint8_t *fields = scratch(context, size ? size : 1);
+    uint8_t *fields = lws_scratch(context, size ? size : 1);
 
     if (fields) {
         *length = lws_fields_unpack(packed, opening->packed_length, fields);

@@ -19,6 +19,7 @@ enum libwebsocket_write_protocol {
     /* Flags, or-ed to the above. */
     LWS_WRITE_NO_FIN = 0x40,     /* more of this message follows in continuations */
     LWS_WRITE_COMPRESSED = 0x80, /* permessage-deflate data: RSV1 is set, text is not validated */
+    LWS_WRITE_UNCOMPRESSED = 0x100, /* as it is, over deflate_threshold too */
 };
 
 /* ---- Files -------------------------------------------------------------------------------- */
@@ -117,7 +118,8 @@ struct lws_options {
     uint32_t keep_headers; /* 1: a session keeps the field lines of its request */
     uint32_t rx_fragments; /* 1: messages are handed over in pieces, see lws_event.code */
     /* With permessage-deflate agreed, a whole message of at least as many bytes is not taken by the
-     * writing functions: LWS_ERROR_DEFLATE; its compressed form (LWS_WRITE_COMPRESSED) is. */
+     * writing functions: LWS_ERROR_DEFLATE; its compressed form (LWS_WRITE_COMPRESSED) is, and the
+     * message itself with LWS_WRITE_UNCOMPRESSED. */
     uint32_t deflate_threshold;
     int oldest; /* the oldest protocol version to accept: 76, 7, 8 or 13 */
 };
@@ -132,7 +134,9 @@ enum lws_event_kind {
     LWS_EVENT_CLOSED = 6,  /* an established connection has ended; code: the peer's close code or
                               1006; reason in the arena: offset, length */
     LWS_EVENT_GONE = 7,    /* a connection that had made a request ended, never established */
-    LWS_EVENT_FAULT = 8,   /* offset: enum lws_fault, for the log; slot LWS_NO_SLOT if none */
+    LWS_EVENT_FAULT = 8,   /* offset: enum lws_fault, for the log; slot LWS_NO_SLOT if none. Of a
+                              refused request code bytes at length in the arena: its method and
+                              target, as far as they came, one space between them */
     LWS_EVENT_WATCH = 9, /* a watched descriptor is ready; slot: its number, offset: EPOLL* bits */
     LWS_EVENT_WRITABLE = 10, /* after lws_want_writable: everything written has left */
     LWS_EVENT_PONG = 11,     /* payload in the arena: offset, length; code 1: it answers our ping */
@@ -237,8 +241,9 @@ const uint8_t *lws_request_head(struct lws_context *context, uint32_t slot);
 
 /*
  * The path with its query, as sent, of the request being answered or of the one that opened an
- * established connection. Returns NULL, or memory of the connection (valid to the end of the
- * round).
+ * established connection; of an absolute target with an empty path "/" and the query. Returns NULL,
+ * or memory of the context, valid until the next call of this function or of lws_fields, or the end
+ * of the round.
  */
 const uint8_t *lws_uri(struct lws_context *context, uint32_t slot, size_t *length);
 
@@ -270,7 +275,10 @@ int lws_peer(struct lws_context *context, uint32_t slot, char text[LWS_PEER_SIZE
  */
 int lws_trust(struct lws_context *context, const uint8_t address[16], unsigned prefix);
 
-/* Whether the peer of a slot is one of those. */
+/*
+ * Whether the peer of a slot is one of those. No if its PROXY header named no client (UNKNOWN,
+ * LOCAL): then the fields of its requests are anybody's.
+ */
 bool lws_trusted(struct lws_context *context, uint32_t slot);
 
 /*

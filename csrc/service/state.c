@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- forks ---------------------------------------------------------------------------------- */
@@ -410,9 +411,10 @@ void lws_end_reply(struct lws_context *context, struct libwebsocket *wsi, bool k
 
 void lws_refuse_request(struct lws_context *context, struct libwebsocket *wsi, int status,
                         bool keep_alive) {
-    char text[512];
+    char text[LWS_REFUSAL_MAX];
     bool keep = keep_alive && wsi->keep;
-    uint32_t size = (uint32_t)lws_http_refusal(status, !wsi->head_only, keep, text, sizeof text);
+    uint32_t size = (uint32_t)lws_http_refusal(status, (int64_t)time(NULL), !wsi->head_only, keep,
+                                               text, sizeof text);
     uint8_t *room = lws_output_room(context, wsi, size);
 
     if (!room) {

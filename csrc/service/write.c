@@ -26,7 +26,8 @@ static int check_frame(const struct lws_context *context, const struct libwebsoc
                        const uint8_t *payload, size_t length, int protocol, struct write *write) {
     bool final = !(protocol & LWS_WRITE_NO_FIN);
     bool compressed = (protocol & LWS_WRITE_COMPRESSED) != 0;
-    int kind = protocol & ~(LWS_WRITE_NO_FIN | LWS_WRITE_COMPRESSED);
+    bool as_is = (protocol & LWS_WRITE_UNCOMPRESSED) != 0;
+    int kind = protocol & ~(LWS_WRITE_NO_FIN | LWS_WRITE_COMPRESSED | LWS_WRITE_UNCOMPRESSED);
     bool hixie = wsi->version == LWS_VERSION_HIXIE76;
 
     write->utf8 = wsi->in.ws.out_utf8;
@@ -46,7 +47,8 @@ static int check_frame(const struct lws_context *context, const struct libwebsoc
             !is_text(&write->utf8, payload, length, final)) {
             return LWS_ERROR_UTF8;
         }
-        if (wsi->deflate && !compressed && final && length >= context->options.deflate_threshold) {
+        if (wsi->deflate && !compressed && !as_is && final &&
+            length >= context->options.deflate_threshold) {
             return LWS_ERROR_DEFLATE;
         }
         return 0;

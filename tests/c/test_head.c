@@ -115,12 +115,24 @@ static const struct row rows[] = {
                     "chunked\r\n\r\n"),
      LWS_FAULT_HTTP_SMUGGLE},
     {BYTES(GET HOST "Transfer-Encoding:\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES(GET HOST "Transfer-Encoding: ,\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES(GET HOST "Transfer-Encoding: gzip\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES(GET HOST "Transfer-Encoding: chunked, chunked\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES(GET HOST "Transfer-Encoding: chunked;a=b\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES(GET HOST "Transfer-Encoding: gzip chunked\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES(GET HOST "Transfer-Encoding: g@zip, chunked\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES(GET HOST "Transfer-Encoding: x;a=\"b, chunked\"\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES(GET HOST "Transfer-Encoding: gzip, chunked\r\nContent-Length: 5\r\n\r\n"),
+     LWS_FAULT_HTTP_SMUGGLE},
+    {BYTES("GET / HTTP/1.0\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
     {BYTES(GET HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
      LWS_FAULT_HTTP_SMUGGLE},
     {BYTES("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), LWS_FAULT_HTTP_SMUGGLE},
     /* HTTP-16 */
     {BYTES(GET HOST "transfer-encoding:\tChunked \r\n\r\n18\r\nGET /x HTTP/1.1"),
      LWS_FAULT_HTTP_BODY_CHUNKED},
+    {BYTES(GET HOST "Transfer-Encoding: gzip, chunked\r\n\r\n"), LWS_FAULT_HTTP_BODY_CHUNKED},
+    {BYTES(GET HOST "Transfer-Encoding: x;a=b , ,CHUNKED,\r\n\r\n"), LWS_FAULT_HTTP_BODY_CHUNKED},
     /* HTTP-17 */
     {BYTES(GET HOST "Content-Length: 5\r\n\r\nhello"), LWS_FAULT_HTTP_BODY_REFUSED},
     {BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello"),
@@ -129,6 +141,9 @@ static const struct row rows[] = {
     {BYTES("POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\nExpect: 100-Continue\r\n\r\n"),
      LWS_FAULT_HTTP_BODY_REFUSED},
     {BYTES(GET HOST "Expect: 100-continue\r\n\r\n"), SERVED},
+    {BYTES(GET HOST "Expect:\r\n\r\n"), SERVED},
+    {BYTES(GET HOST "Expect: 100-continue, ,100-Continue\r\n\r\n"), SERVED},
+    {BYTES(GET HOST "Expect: 100-continue, x\r\n\r\n"), LWS_FAULT_HTTP_EXPECT},
     {BYTES(GET HOST "Expect: x\r\n\r\n"), LWS_FAULT_HTTP_EXPECT},
     {BYTES(GET HOST "Content-Length: 5\r\nExpect: x\r\n\r\n"), LWS_FAULT_HTTP_EXPECT},
     {BYTES(GET HOST "Expect: 100-continue\r\nExpect: x\r\n\r\n"), LWS_FAULT_HTTP_EXPECT},
@@ -170,6 +185,16 @@ static const struct row rows[] = {
     {BYTES("GET /% HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
     {BYTES("GET /%00 HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
     {BYTES("GET /%0d%0a%20 HTTP/1.1\r\n" HOST "\r\n"), SERVED},
+    {BYTES("GET /%?a HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET /%4?1 HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET /a#b?c HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET /?discount=10% HTTP/1.1\r\n" HOST "\r\n"), SERVED},
+    {BYTES("GET /?%&%zz=%00#% HTTP/1.1\r\n" HOST "\r\n"), SERVED},
+    {BYTES("GET /?a\x80 HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET /?a\x7f HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET /?a\x1f HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET /?a b HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET ?a HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
     {BYTES("GET /a#b HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
     {BYTES("GET /\x80 HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
     {BYTES("GET /\xff HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
@@ -182,7 +207,12 @@ static const struct row rows[] = {
     {BYTES("GET http:///p HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
     {BYTES("GET http:// HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
     {BYTES("GET http://u@h/ HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
-    {BYTES("GET http://h?q HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET http://?q HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET http://?h/ HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET ws:// HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET ws:/h/ HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET wsx://h/ HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
+    {BYTES("GET ws://h/% HTTP/1.1\r\n" HOST "\r\n"), LWS_FAULT_HTTP_BAD_TARGET},
     {BYTES("GET http://h/p HTTP/1.1\r\n\r\n"), LWS_FAULT_HTTP_BAD_HOST},
     /* HTTP-23 */
     {BYTES("\x16\x03\x01\x02\x00\x01"), LWS_FAULT_HTTP_BAD_REQUEST_LINE},
@@ -396,8 +426,16 @@ static void test_absolute(void) {
         {"https://a/", "/", "a"},
         {"HTTP://a", "/", "a"},
         {"http://[::1]:5/x", "/x", "[::1]:5"},
+        {"ws://a:81/chat", "/chat", "a:81"},
+        {"Wss://a/%41?%", "/%41?%", "a"},
+        {"WS://a", "/", "a"},
+        {"hTTps://a/?b/c", "/?b/c", "a"},
+        {"http://a.org?hail=all", "?hail=all", "a.org"},
+        {"wss://[::1]:5?", "?", "[::1]:5"},
+        {"http://a?/b@c://d", "?/b@c://d", "a"},
         {"//h/p", "//h/p", "h"},
         {"/http://x", "/http://x", "h"},
+        {"/?http://x", "/?http://x", "h"},
     };
 
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
@@ -408,6 +446,7 @@ static void test_absolute(void) {
         CHECK(try_head(text, (size_t)length, &default_limits, &request, forms[i][0]) == SERVED);
         CHECK_NAMED(slice_is_text(text, request.target, forms[i][0]), forms[i][0]);
         CHECK_NAMED(slice_is_text(text, request.uri, forms[i][1]), forms[i][0]);
+        CHECK_NAMED(request.empty_path == (forms[i][1][0] == '?'), forms[i][0]);
         CHECK_NAMED(slice_is_text(text, request.field[LWS_FIELD_HOST], forms[i][2]), forms[i][0]);
     }
     const char *old = "GET http://a/p HTTP/1.0\r\n\r\n";
@@ -445,11 +484,64 @@ static bool has(const char *list, const char *token) {
     return lws_list_has_token(guard_end(list, strlen(list)), strlen(list), token);
 }
 
+static void test_list_members(void) {
+    static const char list[] = ", a ,,\tb c\t,\t, d";
+    static const char *members[] = {"a", "b c", "d"};
+    const uint8_t *bytes = guard_end(list, sizeof list - 1);
+    struct lws_slice member;
+    size_t cursor = 0;
+
+    for (size_t i = 0; i < 3; i++) {
+        CHECK(lws_list_next(bytes, sizeof list - 1, &cursor, &member));
+        CHECK_NAMED(slice_is_text(list, member, members[i]), members[i]);
+    }
+    CHECK(!lws_list_next(bytes, sizeof list - 1, &cursor, &member));
+    CHECK(!lws_list_next(bytes, sizeof list - 1, &cursor, &member));
+    cursor = 0;
+    CHECK(!lws_list_next(guard_end(",, ,", 4), 4, &cursor, &member));
+}
+
 static void test_lists(void) {
     CHECK(has("upgrade", "upgrade") && has("Upgrade", "upgrade") && has("upgrade", "UPGRADE"));
     CHECK(has("a,upgrade", "upgrade") && has(" , a ,\tupgrade\t, b", "upgrade"));
     CHECK(!has("", "upgrade") && !has("upgrades", "upgrade") && !has("upgrad", "upgrade"));
     CHECK(!has("a upgrade", "upgrade") && !has(",,,", "upgrade") && !has("upgrade;q", "upgrade"));
+}
+
+/* What the log shows of a head that is not acceptable: method and target as far as they are there.
+ */
+static void test_glimpses(void) {
+    static const struct {
+        const char *text, *method, *target;
+    } heads[] = {
+        {"OPTIONS / HTTP/1.1\r\n" HOST "\r\n", "OPTIONS", "/"},
+        {"GET /a b HTTP/1.1\r\n", "GET", "/a b"},
+        {"GET /a HTTP/1.1", "GET", "/a"},
+        {"GET /a HTTP/1.1\n", "GET", "/a"},
+        {"GET /a", "GET", "/a"},
+        {"GET ", "GET", ""},
+        {"GET", "", ""},
+        {" GET", "", ""},
+        {"", "", ""},
+        {"HEAD /long HTTP/1.1\r\nA: b\nC", "HEAD", "/long"},
+        {"\r\n\r\nPOST http://h/x?y HTTP/2.0\r\n\r\n", "POST", "http://h/x?y"},
+        {"rubbish\r\n\r\n", "", ""},
+    };
+    struct lws_head_limits tight = {.request_line = 4, .header_line = 4, .headers = 0, .head = 8};
+
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        const char *text = heads[i].text;
+        struct lws_request request;
+
+        for (unsigned limits = 0; limits < 2; limits++) {
+            CHECK_NAMED(lws_head_parse(guard_end(text, strlen(text)), strlen(text),
+                                       limits ? &tight : &default_limits, &request) < 0,
+                        text);
+            CHECK_NAMED(slice_is_text(text, request.method, heads[i].method), text);
+            CHECK_NAMED(slice_is_text(text, request.target, heads[i].target), text);
+            CHECK_NAMED((request.kind == LWS_METHOD_HEAD) == (strstr(text, "HEAD") != NULL), text);
+        }
+    }
 }
 
 /* HTTP-22: a refusal of HEAD has no body, and the parser says so. */
@@ -519,7 +611,9 @@ int main(void) {
     test_slices();
     test_absolute();
     test_keep_alive();
+    test_list_members();
     test_lists();
+    test_glimpses();
     test_refused_head();
     test_random();
     return check_report();

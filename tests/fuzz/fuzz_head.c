@@ -43,6 +43,38 @@ static bool is_token_byte(uint8_t byte) {
     return byte && (isalnum(byte) || strchr("!#$%&'*+-.^_`|~", byte)) && byte < 0x80;
 }
 
+/* Visible bytes; in the path "%" only before two digits, no "#"; a scheme that we serve. */
+static void check_target(const uint8_t *head, const struct lws_request *request) {
+    const uint8_t *target = head + request->target.offset;
+    size_t length = request->target.length;
+    const uint8_t *query = memchr(target, '?', length);
+    size_t path = query ? (size_t)(query - target) : length;
+
+    for (size_t i = 0; i < length; i++) {
+        REQUIRE(target[i] > 0x20 && target[i] < 0x7f);
+    }
+    for (size_t i = 0; i < path; i++) {
+        REQUIRE(target[i] != '#');
+        REQUIRE(target[i] != '%' ||
+                (path - i >= 3 && isxdigit(target[i + 1]) && isxdigit(target[i + 2])));
+    }
+    if (target[0] != '/') {
+        size_t scheme = 0;
+
+        while (scheme < path && target[scheme] != ':') {
+            scheme++;
+        }
+        REQUIRE(path - scheme > 3 && memcmp(target + scheme, "://", 3) == 0);
+        REQUIRE((scheme == 4 && strncasecmp((const char *)target, "http", 4) == 0) ||
+                (scheme == 5 && strncasecmp((const char *)target, "https", 5) == 0) ||
+                (scheme == 2 && strncasecmp((const char *)target, "ws", 2) == 0) ||
+                (scheme == 3 && strncasecmp((const char *)target, "wss", 3) == 0));
+        REQUIRE(request->count[LWS_FIELD_HOST] == 1);
+    } else {
+        REQUIRE(!request->empty_path);
+    }
+}
+
 /* What may not be in a head that was accepted, whatever else is in it. */
 static void check_accepted(const uint8_t *head, size_t size, const struct lws_head_limits *limits,
                            const struct lws_request *request) {
@@ -89,7 +121,9 @@ static void check_accepted(const uint8_t *head, size_t size, const struct lws_he
     REQUIRE(hosts == 1 || (hosts == 0 && request->minor == 0));
     REQUIRE(lengths <= 1);
     REQUIRE(request->kind == LWS_METHOD_GET || request->kind == LWS_METHOD_HEAD);
-    REQUIRE(request->uri.length > 0 && head[request->uri.offset] == '/');
+    REQUIRE(request->uri.length > 0);
+    REQUIRE(head[request->uri.offset] == (request->empty_path ? '?' : '/'));
+    check_target(head, request);
 }
 
 static void check_slices(const uint8_t *head, size_t size, const struct lws_request *request) {
@@ -203,15 +237,15 @@ static void check_list(const uint8_t *bytes, size_t length) {
 }
 
 static void check_refusal(int fault) {
-    char *out = malloc(256);
+    char *out = malloc(LWS_REFUSAL_MAX);
     int status = lws_fault_status(fault);
-    size_t with = lws_http_refusal(status, true, false, out, 256);
-    size_t without = lws_http_refusal(status, false, false, out, 256);
+    size_t with = lws_http_refusal(status, 0, true, false, out, LWS_REFUSAL_MAX);
+    size_t without = lws_http_refusal(status, 0, false, false, out, LWS_REFUSAL_MAX);
 
     REQUIRE(status >= 400 && status < 600);
     REQUIRE(with > without && without > 0);
     REQUIRE(memcmp(out + without - 4, "\r\n\r\n", 4) == 0);
-    REQUIRE(lws_http_refusal(status, false, false, out, without - 1) == 0);
+    REQUIRE(lws_http_refusal(status, 0, false, false, out, without - 1) == 0);
     REQUIRE(strcmp(lws_fault_event(fault), "unknown") != 0);
     free(out);
 }
@@ -245,6 +279,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_refusal((int)-found);
     }
     if (found <= 0) {
+        /* For the log: method and target, one space between them, as far as they are there. */
+        head = exact_copy(input.at, input.left);
+        (void)lws_head_parse(head, input.left, &limits, &request);
+        REQUIRE(inside(request.method, input.left) && inside(request.target, input.left));
+        REQUIRE(!request.target.offset ||
+                request.target.offset == request.method.offset + request.method.length + 1);
+        free(head);
         return 0;
     }
 

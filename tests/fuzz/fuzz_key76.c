@@ -41,16 +41,18 @@ static void try_base64(const uint8_t *text, size_t length) {
     for (size_t i = 0; i + padding < length; i++) {
         good = good && text[i] && strchr(alphabet, text[i]);
     }
-    if (good && padding && length) {
-        long last = strchr(alphabet, text[length - 1 - padding]) - alphabet;
-
-        good = last % (padding == 1 ? 4 : 16) == 0;
-    }
     REQUIRE((got >= 0) == good);
     if (got >= 0) {
         REQUIRE((size_t)got == length / 4 * 3 - padding);
         REQUIRE(lws_base64_encode(out, (size_t)got, (char *)again, length) == length);
-        REQUIRE(memcmp(again, text, length) == 0);
+        /* Bits under the padding are ignored, and come back as zero. */
+        if (padding) {
+            size_t last = length - 1 - padding;
+            long loose = strchr(alphabet, text[last]) - alphabet;
+
+            copy[last] = (uint8_t)alphabet[loose - loose % (padding == 1 ? 4 : 16)];
+        }
+        REQUIRE(memcmp(again, copy, length) == 0);
         REQUIRE(got == 0 ||
                 lws_base64_decode((const char *)copy, length, again, (size_t)got - 1) == -1);
     }

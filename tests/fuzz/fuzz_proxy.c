@@ -6,8 +6,6 @@
 
 #include <arpa/inet.h>
 
-#define LONGEST 4096u
-
 /* A header of version 1 that was accepted, read again by other means. */
 static void check_text(const uint8_t *bytes, size_t size, const struct lws_address *source) {
     char line[108] = {0}, family[8] = "", from[64] = "", to[64] = "", end = 0;
@@ -37,7 +35,7 @@ static void check_binary(const uint8_t *bytes, size_t size, const struct lws_add
     bool local = (bytes[12] & 15) == 0;
 
     REQUIRE(memcmp(bytes, signature, 12) == 0 && bytes[12] >> 4 == 2);
-    REQUIRE(size == 16u + ((size_t)bytes[14] << 8 | bytes[15]) && size <= LONGEST);
+    REQUIRE(size == 16u + ((size_t)bytes[14] << 8 | bytes[15]) && size <= LWS_PROXY_MAX);
     if (local || source->family == 0 || source->family == AF_UNIX) {
         return;
     }

@@ -14,6 +14,13 @@ HEADS = {
     "get": b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n",
     "head10": b"HEAD /x?y=%20 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     "absolute": b"GET http://h:80/p HTTP/1.1\r\nHost: [::1]:8080\r\nExpect: 100-continue\r\n\r\n",
+    "query": b"GET WSS://h?a=10%&b HTTP/1.1\r\nHost: h\r\nExpect: , 100-continue,\r\n\r\n",
+    "codings": b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x;a=b, ,chunked,\r\n\r\n",
+    "hixie-empty-path": (
+        b"GET ws://h?% HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nOrigin: o\r\n"
+        b"Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\nUpgrade: WebSocket\r\n"
+        b"Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n\r\n^n:ds[4U"
+    ),
     "hybi": (
         b"\r\nGET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket, x\r\n"
         b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -41,6 +48,7 @@ PROXIES = {
     "unknown": b"PROXY UNKNOWN ffff::1 x\r\n",
     "v2-tcp4": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\1\2\3\4\5\6\7\x08\1\2\3\4",
     "v2-tcp6": b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24" + bytes(range(36)),
+    "v2-long": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff" + bytes(4096),
     "v2-local": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
 }
 TEXTS = [
@@ -193,6 +201,7 @@ def main() -> None:
         write("key76", f"keys{number}", key1 + b"\0" + key2 + key3)
     for nonce in (b"0123456789abcdef", b"odd", b"even"):
         write("key76", f"base64-{len(nonce)}", base64.b64encode(nonce))
+    write("key76", "base64-loose", b"AQIDBAUGBwgJCgsMDQ4PEC==")
     for number, text in enumerate(TEXTS):
         write("utf8", f"text{number}", b"\x05\x03" + text)
     for length in (3, 40, 300):
