@@ -73,7 +73,8 @@ def libwebsocket_write(wsi: libwebsocket, buf: Any, len: int, protocol: int) -> 
         room is the caller's duty.
 
     Where permessage-deflate was agreed (option ``deflate``), a whole message of at least
-    ``deflate_threshold`` bytes is compressed into other memory; buf is only read then.
+    ``deflate_threshold`` bytes is compressed into other memory; buf is only read then. One that
+    does not become smaller may be sent as it is.
 
     Frames: RFC 6455, section 5; draft-ietf-hybi-thewebsocketprotocol-00, section 5.3.
     """
@@ -155,6 +156,8 @@ def _write_any(wsi: libwebsocket, buf: Any, length: int, protocol: int) -> int:
     if result == ERROR_DEFLATE:
         result = context.deflation.write(wsi.slot, payload, protocol)
     if result != 0:
+        if reply is not None and protocol == HTTP:
+            reply.failed = True
         return _write_refused(wsi, payload.length, protocol, result)
     if reply is not None and protocol == HTTP:
         reply.record(payload)

@@ -20,6 +20,8 @@ from .negotiation import Agreement
 __all__ = ["BadDataError", "Deflation", "Session", "TooBigError"]
 
 WRITE_COMPRESSED = 0x80  # LWS_WRITE_COMPRESSED
+WRITE_UNCOMPRESSED = 0x100  # LWS_WRITE_UNCOMPRESSED
+FULL: int = lib.LWS_ERROR_FULL
 
 # The end of a flush, which senders take off (RFC 7692, section 7.2.1).
 TAIL = b"\x00\x00\xff\xff"
@@ -62,22 +64,34 @@ class Deflation:
         return self._sessions[slot]
 
     def write(self, slot: int, payload: Payload, protocol: int) -> int:
-        """Compresses a message that the core has found right, and sends it.
+        """Compresses a message that the core has found valid, and sends it.
 
-        The payload is only read. Returns 0 or an error of the core.
+        One that does not become smaller goes as it is, which RFC 7692, section 6, allows for any
+        message; with context takeover only if it would not fit otherwise, because a new window
+        costs more than the few bytes. So what fits into max_send_buffer before it is compressed
+        fits afterwards. The payload is only read. Returns 0 or an error of the core.
         """
         session = self._sessions[slot]
+        memory: Any = ffi.cast("uint8_t *", payload.address)
         try:
-            data = session.deflate(ffi.buffer(ffi.cast("char *", payload.address), payload.length))
+            data: Any = session.deflate(ffi.buffer(memory, payload.length))
         except MemoryError:
             session.forget()
             return int(lib.LWS_ERROR_MEMORY)
-        error: int = lib.lws_write_copy(
-            self._context, slot, data, len(data) - len(TAIL), protocol | WRITE_COMPRESSED
-        )
+        length = len(data) - len(TAIL)
+        smaller = length < payload.length
+        error = FULL
+        if smaller or session.takeover:
+            error = self._write(slot, data, length, protocol | WRITE_COMPRESSED)
+        if error == FULL and not smaller:
+            session.skip()
+            return self._write(slot, memory, payload.length, protocol | WRITE_UNCOMPRESSED)
         if error:
             session.forget()
         return error
+
+    def _write(self, slot: int, data: Any, length: int, protocol: int) -> int:
+        return int(lib.lws_write_copy(self._context, slot, data, length, protocol))
 
 
 class Session:
@@ -195,6 +209,15 @@ class Session:
         return self._engine.compressobj(
             limits["deflate_level"], DEFLATED, -bits, limits["deflate_mem_level"]
         )
+
+    @property
+    def takeover(self) -> bool:
+        """Whether messages refer to earlier ones."""
+        return self._agreement.server_takeover
+
+    def skip(self) -> None:
+        """What was compressed last goes uncompressed: the peer's window does not have it."""
+        self._deflater = None  # the shared ones keep nothing between messages
 
     def forget(self) -> None:
         """What was compressed last was not sent: the next message refers to nothing before it."""

@@ -265,6 +265,46 @@ def test_PMD_10_memory_of_connections(row: Row, kind: str) -> None:
     assert used < bound, f"{used / 1024:.0f} KiB a connection"
 
 
+@pytest.mark.parametrize("takeover", [True, False])
+def test_PMD_13_what_may_be_received_can_be_echoed(row: Row, takeover: bool) -> None:
+    """Random bytes grow by a few when they are compressed: the limit on the way out has room for
+    what the limit on the way in has taken.
+    """
+    noise = random.Random(13).randbytes(MAX_MESSAGE)
+    offer = NAME if takeover else f"{NAME}; server_no_context_takeover"
+    peer = Peer(row.connect(), "/binary", offer)
+    for size in (MAX_MESSAGE, MAX_MESSAGE - 1, 100, MAX_MESSAGE):
+        peer.send(noise[:size], BINARY)
+        got, compressed = peer.receive(BINARY)
+        assert got == noise[:size], (len(got), size)
+        assert not compressed or (takeover and size == 100)
+        for _ in range(2):  # the window is still the same on both sides
+            peer.send(b"to and fro " * 900, BINARY)
+            assert peer.receive(BINARY) == (b"to and fro " * 900, True)
+
+
+@pytest.mark.server(deflate=True, max_send_buffer=20_000)
+def test_PMD_14_the_line_names_the_length_that_counted(row: Row) -> None:
+    """What counts is the length before compression, whatever becomes of it: the same message fits
+    on every connection or on none.
+    """
+    row.own("send-overflow")
+    rng = random.Random(14)
+    for message in (rng.randbytes(20_001), b"x" * 70_000):
+        peer = Peer(row.connect(), "/binary")
+        seen = len(row.server.logged("send-overflow"))
+        peer.send(message, BINARY)
+        peer.send(b"short enough", BINARY)
+        assert peer.receive(BINARY)[0] == b"short enough"
+        row.barrier()
+        (line,) = row.server.logged("send-overflow")[seen:]
+        assert f" length={len(message)} " in line["message"], line
+    for message in (rng.randbytes(20_000), b"x" * 20_000):
+        peer = Peer(row.connect(), "/binary")
+        peer.send(message, BINARY)
+        assert peer.receive(BINARY)[0] == message
+
+
 def test_PMD_11_empty_blocks(row: Row) -> None:
     peer = Peer(row.connect())
     start = time.perf_counter()
