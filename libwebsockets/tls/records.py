@@ -9,6 +9,7 @@ never touched here, and a copy of the process that a callback forks has nothing 
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import time
 from collections.abc import Callable
@@ -25,6 +26,20 @@ NO_SLOT: int = lib.LWS_NO_SLOT
 # Records that bring no data, in a second: key updates, renegotiations, alerts, empty ones.
 IDLE_RECORDS = 100
 UNKNOWN = 1 << 16
+SPEAKS_TLS = b"this port speaks TLS: use https or wss\n"
+FIRST = 8  # bytes of a connection that are looked at
+PLAIN = re.compile(rb"[A-Z]+(?: |\Z)")  # how HTTP begins; a record begins with 20 to 24
+
+
+def plain_refusal(first: bytes) -> bytes:
+    """What a client gets that speaks HTTP without TLS; first: how its request begins."""
+    date = ffi.new("char[]", lib.LWS_HTTP_DATE_LENGTH)
+    lib.lws_http_date(int(time.time()), date)
+    body = b"" if first.startswith(b"HEAD") else SPEAKS_TLS
+    return (
+        b"HTTP/1.1 400 Bad Request\r\nDate: %b\r\nContent-Type: text/plain\r\n"
+        b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
+    ) % (bytes(ffi.buffer(date)), len(SPEAKS_TLS), body)
 
 
 class Connection:
@@ -33,6 +48,7 @@ class Connection:
     __slots__ = (
         "decrypt",
         "encrypt",
+        "first",
         "handshake",
         "idle_records",
         "incoming",
@@ -42,7 +58,8 @@ class Connection:
         "unwrap",
     )
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, first: bytes) -> None:
+        self.first = first  # bytes that came: to tell HTTP from TLS that failed
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
@@ -79,7 +96,8 @@ class SecureConnections:
         """Decrypts the records of an event, and has the core decode them."""
         connection = self.connections.get(slot)
         if connection is None:
-            connection = self.connections[slot] = Connection(self._credentials.context)
+            first = bytes(self._arena.view[offset : offset + min(length, FIRST)])
+            connection = self.connections[slot] = Connection(self._credentials.context, first)
         view = self._arena.view
         connection.incoming.write(view[offset : offset + length])
         if not connection.shaken:
@@ -148,6 +166,8 @@ class SecureConnections:
             reason = reason_of(error)
             # Many alerts are an attack, whenever they come (CVE-2016-8610).
             word = "tls-error" if "alerts" in reason else "tls-handshake-failed"
+            if PLAIN.match(connection.first):
+                connection.outgoing.write(plain_refusal(connection.first))
             self._push(slot, connection)
             self._fail(slot, word, reason)
             return False

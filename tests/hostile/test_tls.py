@@ -104,8 +104,33 @@ def test_TLS_02_what_is_no_tls(row: Row, what: str) -> None:
     row.expect("tls-handshake-failed")
     client = bare(row).send(NOT_TLS[what]())
     answer = client.rest()
-    assert answer == b"" or answer[0] == ALERT, answer[:100]
+    if what in ("http", "upgrade"):
+        assert answer.startswith(b"HTTP/1.1 400 "), answer[:100]
+    else:
+        assert answer == b"" or answer[0] == ALERT, answer[:100]
     assert not row.found("HTTP")
+
+
+@secure
+def test_TLS_11_http_on_a_port_of_tls(row: Row) -> None:
+    """A browser with the wrong scheme reads why, in clear; HEAD gets no body."""
+    row.expect("tls-handshake-failed")
+
+    def told(client: Client) -> None:
+        reply = client.refused(400)
+        assert reply.body.startswith(b"this port speaks TLS") and reply.body.count(b"\n") == 1
+
+    for method in ("GET", "POST", "OPTIONS", "DELETE", "CONNECT", "PROPFIND"):
+        told(bare(row).send(get("/", method=method)))
+    told(bare(row).send(upgrade()))
+    bare(row).send(get("/", method="HEAD")).refused(400, bodiless=True)
+    client = bare(row).send(b"G")
+    row.rounds()  # it is alone in its round
+    told(client.send(get("/")[1:]))
+    for other in (b"SSH-2.0-OpenSSH_9.2p1\r\n", b"get / HTTP/1.1\r\n\r\n", b"\x00" * 100):
+        assert not bare(row).send(other).rest().startswith(b"HTTP")
+    row.barrier()
+    assert not row.found("HTTP") and row.server.logged("tls-handshake-failed")
 
 
 def without_1_3(ciphers: str) -> ssl.SSLContext:
