@@ -97,6 +97,7 @@ FAULT_LEVELS = {
     "handshake-timeout": logging.INFO,
     "tls-handshake-timeout": logging.INFO,
     "close-timeout": logging.INFO,
+    "http-method": logging.INFO,  # a proxy's health check, say
 }
 
 # What became of a callback.
@@ -427,8 +428,8 @@ class libwebsocket_context:
         peer: str = ffi.string(self.peer_text).decode()
         return peer
 
-    def log_fault(self, slot: int, fault: int) -> None:
-        """One line for what a peer did wrong."""
+    def log_fault(self, slot: int, fault: int, first: bytes = b"") -> None:
+        """One line for what a peer did wrong. first: method and target of a request refused."""
         word = FAULTS[fault] if fault < len(FAULTS) else "unknown"
         log.event(
             FAULT_LEVELS.get(word, logging.WARNING),
@@ -438,7 +439,7 @@ class libwebsocket_context:
             code=lib.lws_fault_close_code(fault) or None,
         )
         if self.access is not None and lib.lws_fault_status(fault):
-            self.access.fault(slot, lib.lws_fault_status(fault))
+            self.access.fault(slot, lib.lws_fault_status(fault), first)
 
     def watch(
         self, descriptor: int, events: int, number: int, ready: Callable[[int], None]

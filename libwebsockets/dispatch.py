@@ -193,7 +193,7 @@ def _dispatch_other(
         if wsi is not None:
             wsi.make_inert()
     elif kind == FAULT:
-        context.log_fault(slot, offset)
+        context.log_fault(slot, offset, bytes(context.arena.view[length : length + code]))
     elif kind == WATCH:
         watcher = context.watched.get(slot)
         if watcher is not None:

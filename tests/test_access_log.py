@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.raw import close_payload, frame, get, text, upgrade, wait_until
 
 import libwebsockets as lws
@@ -70,6 +71,7 @@ def test_a_line_for_each_request(serve: Any, tmp_path: Path) -> None:
     for target, method, status, sent in (
         ("/a?b=c", "GET", "200", "4"), ("/a", "HEAD", "200", "0"), ("/none", "GET", "404", "0"),
         ("/file", "GET", "200", str(size)), ("http://localhost/x", "GET", "200", "4"),
+        ("ws://localhost?%", "GET", "200", "4"),
         ("/" + "y" * 2000, "GET", "200", "4"),
     ):  # fmt: skip
         client.ask(get(target, method=method))
@@ -84,15 +86,75 @@ def test_a_line_for_each_request(serve: Any, tmp_path: Path) -> None:
     with server.connect() as other:
         other.send(get("http://elsewhere/")).rest()
         expected.append(("GET", "http://elsewhere/", "421", "0", other.name))
-    with server.connect() as other:
-        other.send(b"rubbish\r\n\r\n").rest()
-        expected.append(("-", "-", "400", "0", other.name))
+    for request, method, target, status in (
+        (b"rubbish\r\n\r\n", "-", "-", "400"), (b"\x16\x03\x01", "-", "-", "400"),
+        (get("/", method="OPTIONS"), "OPTIONS", "/", "405"),
+        (get("*", method="OPTIONS"), "OPTIONS", "*", "405"),
+        (get("/x?y", ("Content-Length", "5"), method="POST"), "POST", "/x?y", "413"),
+        (get("/\x1b[m", method="FOO"), "FOO", "/\\x1b[m", "400"),
+        (get("/", method="F" * 50), "F" * 32, "/", "501"),
+        (get("/a b"), "GET", "/a\\x20b", "400"), (get("/%"), "GET", "/%", "400"),
+        (get("/old").replace(b"1.1", b"2.0"), "GET", "/old", "505"),
+        (get("/no", ("a b", "c")), "GET", "/no", "400"),
+        (get("/many", *[("A", "b")] * 200), "GET", "/many", "431"),
+        (b"HEAD /" + b"y" * 9000, "HEAD", "/" + "y" * 1023, "414"),
+        (upgrade("/ws", version="9"), "GET", "/ws", "426"),
+        (get("/cut", ("A", "b"))[:-2] + b"\n", "GET", "/cut", "400"),
+    ):  # fmt: skip
+        with server.connect() as other:
+            other.send(request).rest()
+            expected.append((method, target, status, "0", other.name))
     wait_until(lambda: len(lines(server)) >= len(expected))
     found = lines(server)
     assert [kind for kind, _ in found] == ["request"] * len(expected)
     names = ("method", "target", "status", "bytes", "peer")
     assert [tuple(one[name] for name in names) for _, one in found] == expected
     assert all(0 <= float(one["seconds"]) < 5 for _, one in found)
+
+
+@pytest.mark.parametrize("how", [{}, {"tls": True}])
+def test_a_line_for_requests_that_come_in_parts(serve: Any, tmp_path: Path, how: Any) -> None:
+    """What is refused from kept bytes, at the deadline too, is named as well."""
+    server = serve(served(tmp_path), handshake_timeout=0.5, **how)
+    expected = []
+    for cuts, method, target, status in (
+        ((get("/", method="OPTIONS"), 3, 12), "OPTIONS", "/", "405"),
+        ((get("/a%", ("A", "b" * 300)), 5, 30, 300), "GET", "/a%", "400"),
+        ((b"GET /slow HTTP/1.1\r\nHost: h\r\n", 7), "GET", "/slow", "408"),
+        ((b"POST /slower", 7), "POST", "/slower", "408"), ((b"GE", 1), "-", "-", "408"),
+    ):  # fmt: skip
+        with server.connect() as other:
+            data, *at = cuts
+            for start, stop in zip([0, *at], [*at, len(data)], strict=True):
+                other.send(data[start:stop])
+                assert server.connect().ask(get("/beat")).status == 200  # it has been read
+            assert other.rest().startswith(b"HTTP/1.1 " + status.encode())
+            expected.append((method, target, status, other.name))
+    names = ("method", "target", "status", "peer")
+
+    def found() -> list[Any]:
+        kept = [one for _, one in lines(server) if one["target"] != "/beat"]
+        return [tuple(one[name] for name in names) for one in kept]
+
+    wait_until(lambda: len(found()) >= len(expected))
+    assert found() == expected
+
+
+def test_a_health_check_is_no_warning(serve: Any, tmp_path: Path) -> None:
+    server = serve(served(tmp_path))
+    for method, status in (("OPTIONS", 405), ("POST", 405), ("FOO", 501)):
+        with server.connect() as client:
+            client.send(get("/", method=method)).refused(status)
+    wait_until(lambda: len(server.logged("http-method")) == 3)
+    assert {line["level"] for line in server.logged("http-method")} == {"INFO"}
+
+
+def test_a_forwarded_field_that_is_refused_has_its_line(serve: Any, tmp_path: Path) -> None:
+    server = serve(served(tmp_path), trusted_proxies=["127.0.0.1"])
+    server.connect().send(get("/x", ("Forwarded", 'for="'))).refused(400)
+    wait_until(lambda: bool(lines(server)))
+    ((kind, one),) = lines(server)
+    assert (kind, one["method"], one["target"], one["status"]) == ("request", "GET", "/x", "400")
 
 
 def test_a_line_for_each_session(serve: Any, tmp_path: Path) -> None:

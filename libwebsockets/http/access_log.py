@@ -8,7 +8,7 @@ created, as the level is looked at once.
 
 A request's bytes are those of the body, its seconds those until the reply was given to the core; a
 session's bytes are all that its peer took, its seconds those it lasted. What a peer sent is escaped
-and cut; ``-`` is what is not known, as of a request line that cannot be read.
+and cut; ``-`` stands for what is not known, as in a request line that cannot be read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from .request import Request
 
 __all__ = ["AccessLog", "Entry", "access_log"]
 
-TARGET_MAX = 1024  # bytes of a target that are shown
+METHOD_MAX = 32  # bytes of a method that are shown
+TARGET_MAX = 1024  # and of a target
 UPGRADED = 101
 
 logger = logging.getLogger("libwebsockets.access")
@@ -86,10 +87,14 @@ class AccessLog:
             time.monotonic() - entry.began,
         )
 
-    def fault(self, slot: int, status: int) -> None:
-        """The line of a request that the core has refused."""
-        entry = Entry(self._peer(slot), "-", "-", time.monotonic(), 0)
-        self.request(entry, status)
+    def fault(self, slot: int, status: int, first: bytes) -> None:
+        """The line of a request that the core has refused.
+
+        first: its method and target, one space between them, as far as they came.
+        """
+        method, _, target = first.partition(b" ")
+        shown = escape(method, METHOD_MAX) or "-", escape(target, TARGET_MAX) or "-"
+        self.request(Entry(self._peer(slot), *shown, time.monotonic(), 0), status)
 
     def end(self, slot: int, code: int) -> None:
         """The line of a session, when it has ended."""

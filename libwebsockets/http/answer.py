@@ -39,14 +39,12 @@ def answer_request(context: libwebsocket_context, slot: int, version: int) -> No
     request = Request(context.c, slot)
     if request.gone:
         return  # the peer has reset the connection in this very round
-    access = context.access
-    entry = None if access is None else access.open(slot, request)
     refusal, subprotocol = check_request(request, version, context.settings)
     if refusal is not None:
-        _refuse(context, slot, refusal)
-        if access is not None and entry is not None:
-            access.request(entry, refusal.status)
+        _refuse(context, slot, request, refusal)
         return
+    access = context.access
+    entry = None if access is None else access.open(slot, request)
     wsi = context.handle_of(slot)
     reply = context.reply = Reply(wsi, request)
     try:
@@ -65,7 +63,7 @@ def answer_forwarded(context: libwebsocket_context, slot: int, version: int) -> 
     request = Request(context.c, slot)
     client = None if request.gone else client_of(request, context.settings.proxies)
     if isinstance(client, Refusal):
-        _refuse(context, slot, client)
+        _refuse(context, slot, request, client)
         return
     before = None if client is None else set_peer(context.c, slot, client)
     answer_request(context, slot, version)
@@ -73,9 +71,15 @@ def answer_forwarded(context: libwebsocket_context, slot: int, version: int) -> 
         lib.lws_set_peer(context.c, slot, before, False, ffi.new("struct lws_address *"))
 
 
-def _refuse(context: libwebsocket_context, slot: int, refusal: Refusal) -> None:
+def _refuse(
+    context: libwebsocket_context, slot: int, request: Request, refusal: Refusal
+) -> None:
     log_refusal(context.peer(slot), refusal)
+    access = context.access
+    entry = None if access is None else access.open(slot, request)
     lib.lws_refuse(context.c, slot, refusal.status, False)
+    if access is not None and entry is not None:
+        access.request(entry, refusal.status)
 
 
 def _answer_http(context: libwebsocket_context, wsi: libwebsocket, reply: Reply) -> None:
@@ -88,8 +92,9 @@ def _answer_http(context: libwebsocket_context, wsi: libwebsocket, reply: Reply)
     elif reply.written:
         lib.lws_reply_end(context.c, slot, outcome == GO_ON and reply.reusable)
     elif outcome == GO_ON:
-        reply.status = 404
-        lib.lws_refuse(context.c, slot, 404, True)
+        # Without a reply nothing is there; one that did not fit is another matter.
+        reply.status = 500 if reply.failed else 404
+        lib.lws_refuse(context.c, slot, reply.status, True)
     elif outcome == REFUSED:
         lib.lws_close(context.c, slot, LWS_CLOSE_STATUS_NORMAL, ffi.NULL, 0)
     else:

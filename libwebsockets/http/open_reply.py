@@ -28,6 +28,7 @@ class Reply:
     written = False
     complete = False  # libwebsockets_serve_http_file has given the whole reply
     refused = False  # the core has given a whole error reply
+    failed = False  # the core has not taken what was to be sent, over max_send_buffer for one
     checked = False  # libwebsockets_write_http_head has written the head
     dropping = False  # and no body may follow, to HEAD for one
     status: int | None = None  # for the log: what was answered, as far as it is known
