@@ -22,9 +22,11 @@ OPAQUE = rb'"[\x21\x23-\x7e\x80-\xff]*"'
 ETAG = re.compile(rb"(W/)?(" + OPAQUE + rb")")
 ETAG_ITEM = re.compile(rb"[ \t,]*(W/)?(" + OPAQUE + rb")[ \t]*(?=,|\Z)")
 
-MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if name}
+# Not calendar's names, which are those of the locale.
+MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS = {name: number for number, name in enumerate(MONTH_NAMES, 1)}
 TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-MONTH = rb"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+MONTH = rb"(?P<month>" + "|".join(MONTH_NAMES).encode() + rb")"
 # Section 5.6.7: the form that is sent, and the two that must be understood as well.
 DATES = [
     re.compile(
@@ -50,11 +52,12 @@ DATES = [
     ),
 ]
 
-RANGE = re.compile(rb"[ \t]*([0-9]*)-([0-9]*)[ \t]*")
-POSITION_DIGITS = 19  # a position of more digits is behind the end of any file
+RANGE = re.compile(rb"([0-9]*)-([0-9]*)")
+POSITION_DIGITS = 19  # a position of more digits is after the end of any file
 FARTHEST = 10**POSITION_DIGITS
 UNSATISFIABLE = (-1, -1)
 
+ALIASES = {b"x-gzip": b"gzip"}  # section 8.4.1.3
 QUALITY = re.compile(rb"[ \t]*;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE)
 
 
@@ -115,14 +118,15 @@ def parse_date(value: bytes) -> int | None:
 def parse_range(value: bytes, size: int) -> tuple[int, int] | None:
     """The one range of bytes that a Range field asks for, of a representation of size bytes.
 
-    Returns its first byte and the one behind its last; UNSATISFIABLE (416); or None where the field
-    is to be passed over: another unit, malformed, or more ranges than one (section 14.2 allows to
-    answer those with the whole).
+    Returns its first byte and the one after its last; UNSATISFIABLE (416); or None where the field
+    is to be ignored: another unit, malformed (white space before the "=", say), or more ranges than
+    one (section 14.2 allows the whole as the answer to those).
     """
     unit, equals, ranges = value.partition(b"=")
-    if not equals or unit.strip(b" \t").lower() != b"bytes":
+    if not equals or unit.lower() != b"bytes":
         return None
-    match = RANGE.fullmatch(ranges)
+    found = [item for part in ranges.split(b",") if (item := part.strip(b" \t"))]
+    match = RANGE.fullmatch(found[0]) if len(found) == 1 else None
     if match is None or not (match[1] or match[2]):
         return None
     first, last = _position(match[1]), _position(match[2])
@@ -142,7 +146,7 @@ def accepted_codings(value: bytes, known: tuple[bytes, ...]) -> list[bytes]:
     """Those of the known content codings that an Accept-Encoding field accepts (section 12.5.3).
 
     The best first: by the field's quality, then in the order of known. Malformed items count
-    for nothing.
+    for nothing; ``x-gzip`` is gzip (section 8.4.1.3).
     """
     qualities: dict[bytes, float] = {}
     for item in value.split(b","):
@@ -153,7 +157,8 @@ def accepted_codings(value: bytes, known: tuple[bytes, ...]) -> list[bytes]:
             if match is None:
                 continue
             quality = float(match[1])
-        qualities[coding.strip(b" \t").lower()] = quality
+        name = coding.strip(b" \t").lower()
+        qualities[ALIASES.get(name, name)] = quality
     rest = qualities.get(b"*", 0.0)
     wanted = [coding for coding in known if qualities.get(coding, rest) > 0]
     return sorted(wanted, key=lambda coding: -qualities.get(coding, rest))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from .. import log
 from .._core import ffi, lib
-from ..core import check_wsi, libwebsocket, refuse
+from ..core import ERROR_FULL, check_wsi, libwebsocket, refuse
 from . import conditions
 from .open_reply import Reply
 from .reply import (
@@ -177,8 +177,9 @@ def libwebsockets_serve_http_file(
 
     Sends 200 with a Content-Length in 64 bits, then as many bytes of the file, moved by the kernel:
     the memory that it takes does not grow with the file. To HEAD the head alone (RFC 9110, section
-    9.3.2). With it go Last-Modified and a strong ETag, a digest of inode, size and time of
-    modification in nanoseconds; so a client that has the file is told 304, or 412 if it asked for
+    9.3.2). With it go Last-Modified, never later than Date, and a strong ETag, a digest of size,
+    time of modification in nanoseconds and coding, so that machines with the same copy of the file
+    give the same one. A client that has the file is told 304, or 412 if it asked for
     another one (section 13), and one range of bytes is answered with 206 or 416 (section 14);
     several ranges are answered with the whole file. If the file shrinks meanwhile, the connection
     is closed. Afterwards the connection takes the next request, if this one lets it (RFC 9112,
@@ -195,7 +196,8 @@ def libwebsockets_serve_http_file(
         of the file if it lies beside it and is not older (section 8.4). False: never.
     :returns: 0 once the reply is queued, 304, 412 and 416 too. -1, with a line in the log, after an
         error reply: 404 for no such file or a directory, 403 for no right to read or no regular
-        file, 503 for no descriptor or memory, 500 for the rest; and, with nothing sent, if there is
+        file, 503 for no descriptor or memory, 500 for the rest, a head over ``max_send_buffer``
+        among it; and, with nothing sent, if there is
         no request to answer or its reply has begun, on an inert handle, a wrong thread or process.
     :raises TypeError: for arguments of wrong types.
     :raises ValueError: for a content type or field with a control character or over its size, with
@@ -345,13 +347,22 @@ class _Content(NamedTuple):
 
     source: Source
     coding: bytes
-    inode: int
     size: int
     mtime_ns: int
 
+    def in_future(self) -> bool:
+        """Whether the file's time of modification has not come yet, by our clock."""
+        return self.mtime_ns > time.time_ns()
+
+    def etag(self) -> str:
+        """The file's entity tag."""
+        return validators(self.coding, self.size, self.mtime_ns)[0]
+
     def lines(self) -> str:
         """The fields that 200 and 304 have alike."""
-        etag, modified = validators(self.inode, self.size, self.mtime_ns)
+        etag, modified = validators(self.coding, self.size, self.mtime_ns)
+        if self.in_future():
+            modified = http_date()  # as RFC 9110, section 8.8.2.1 demands
         answer = self.source.answer
         vary = "Vary: Accept-Encoding\r\n" if answer.precompressed else ""
         return f"Last-Modified: {modified}\r\nETag: {etag}\r\n{vary}{answer.lines}"
@@ -377,13 +388,15 @@ def _send(
         return IS_FOLDER if file.kind == FOLDER else error_reply(reply, None, shown, 403)
     request, size = reply.request, file.size
     coding = forms.codings[file.form - 1] if forms is not None and file.form else b""
-    content = _Content(source, coding, file.inode, size, file.mtime_ns)
+    content = _Content(source, coding, size, file.mtime_ns)
     code, first, end = 200, 0, size
     if request.conditional:
-        etag = validators(content.inode, size, content.mtime_ns)[0].encode()
+        etag = content.etag().encode()
         code, first, end = _evaluate(request, etag, content.mtime_ns // 1_000_000_000, size)
     length = end - first
-    if code == 200:
+    if code == 200 and content.in_future():
+        lines = content.whole_lines()  # not kept: Last-Modified changes with Date
+    elif code == 200:
         head = source.head(key, size, content.whole_lines)
         if request.plain:
             return _send_head(reply, 200, head.data(), file, 0, size)
@@ -408,8 +421,11 @@ def _send_head(reply: Reply, code: int, data: bytes, file: Any, first: int, leng
     """Queues a head, and that many bytes of the file. Returns 0, or -1 with a line in the log."""
     wsi = reply.wsi
     result = _lws_reply_file(wsi.context.c, wsi.slot, data, len(data), file, first, length)
+    if result == ERROR_FULL and lib.lws_refuse(wsi.context.c, wsi.slot, 500, True) == 0:
+        reply.refused = True
+        reply.status = 500
     if result != 0:
-        return refuse(wsi, logging.WARNING, "file-refused", result)
+        return refuse(wsi, logging.WARNING, "file-refused", result, length=len(data))
     reply.written = True
     reply.complete = True
     reply.status = code
@@ -474,12 +490,14 @@ def _forms_of(accepted: bytes) -> Forms | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def validators(inode: int, size: int, mtime_ns: int) -> tuple[str, str]:
+def validators(coding: bytes, size: int, mtime_ns: int) -> tuple[str, str]:
     """The ETag and the Last-Modified of a file.
 
-    The tag is strong: a digest, as the number of an inode is nobody's business.
+    The tag is strong, and the same on every machine with the same copy: nothing but the file's own
+    size and time is in it, and the coding, as the forms of a file are told apart by it (RFC 9110,
+    section 8.8.3.3).
     """
-    data = struct.pack("=QQq", inode, size, mtime_ns)
+    data = struct.pack("<Qq", size, mtime_ns) + coding
     digest = hashlib.blake2b(data, digest_size=12).hexdigest()
     return f'"{digest}"', formatdate(mtime_ns // 1_000_000_000, usegmt=True)
 

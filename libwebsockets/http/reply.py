@@ -180,6 +180,7 @@ def send_head(
     wsi = reply.wsi
     result = lib.lws_write_copy(wsi.context.c, wsi.slot, data, len(data), LWS_WRITE_HTTP)
     if result != 0:
+        reply.failed = True
         refuse(wsi, logging.WARNING, word, result, length=len(data))
         return False
     reply.written = True

@@ -302,7 +302,11 @@ def test_SF_07_ranges(row: Row, site: Site) -> None:
     for asked in ("bytes=-0", "bytes=1024-", "bytes=5000-6000", "bytes=99999999999999999999-"):
         reply = ask(row, "/bytes", ("Range", asked))
         assert reply.status == 416 and reply.one("Content-Range") == b"bytes */1024", asked
+    for asked in ("bytes=,3-4", "bytes=3-4,", "bytes=, ,3-4 , "):  # empty elements
+        reply = ask(row, "/bytes", ("Range", asked))
+        assert reply.status == 206 and reply.body == content[3:5], asked
     for asked in (
+        "bytes = 0-8", "bytes =0-8", "bytes\t=0-8", "bytes=0 -8", "bytes=0- 8", "bytes=,",
         "bytes=9-5", "lines=1-2", "bytes=", "bytes=-", "bytes=a-b", "bytes=1-2,5-6", many, "bytes",
         "bytes=0x1-2", "bytes=-1-2", "bytes=+1-2", "bytes=" + "9" * 8000 + "-1",
     ):  # fmt: skip
@@ -315,6 +319,62 @@ def test_SF_07_ranges(row: Row, site: Site) -> None:
     site.sparse("nothing", 0)
     assert ask(row, "/nothing", ("Range", "bytes=0-")).status == 416
     assert ask(row, "/nothing", ("Range", "bytes=-5")).status == 416
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_SF_13_one_tag_for_one_file_on_every_machine(row: Row, site: Site, coding: str) -> None:
+    """Copies with other inodes, as two machines have them, and the forms of one file."""
+    accept = ("Accept-Encoding", coding)
+    tags = set()
+    for name in ("one", "two"):
+        (site.root / name).mkdir()
+        for form in ("page", "page.gz"):
+            (site.root / name / form).write_bytes(b"the same")
+            os.utime(site.root / name / form, ns=(1, 1_700_000_000_123_456_789))
+        reply = ask(row, f"/{name}/page", accept)
+        assert (reply.one("Content-Encoding") or b"identity") == coding.encode()
+        tags.add(reply.one("ETag"))
+    assert len(tags) == 1
+    other = ask(row, "/one/page", ("Accept-Encoding", {"gzip": "x"}.get(coding, "gzip")))
+    assert other.one("ETag") not in tags  # another form of the same size and time
+    for change in ({"size": 1}, {"ns": 1}):
+        if "size" in change:
+            (site.root / "two" / "page").write_bytes(b"another!!")
+            (site.root / "two" / "page.gz").write_bytes(b"another!!")
+        for form in ("page", "page.gz"):
+            ns = 1_700_000_000_123_456_789 + change.get("ns", 0)
+            os.utime(site.root / "two" / form, ns=(1, ns))
+        assert ask(row, "/two/page", accept).one("ETag") not in tags
+
+
+def test_SF_14_a_file_of_the_future(row: Row, site: Site) -> None:
+    """Last-Modified is never later than Date (RFC 9110, section 8.8.2.1), in replies that follow
+    too.
+    """
+    for _ in range(2):
+        for ahead in (3600, 40 * 365 * 86400):
+            os.utime(site.root / "a.txt", (time.time() + ahead, time.time() + ahead))
+            for fields in ([], [("If-None-Match", '"x"')], [("Range", "bytes=0-1")]):
+                reply = ask(row, "/a.txt", *fields)
+                assert reply.status in (200, 206)
+                assert reply.one("Last-Modified") == reply.one("Date"), reply
+        time.sleep(1.1)  # Date goes on
+
+
+def test_SF_15_a_head_over_max_send_buffer(serve: Any, site: Site) -> None:
+    """The file is there: 500 and not 404, and the connection stays."""
+    server = serve(
+        f"{Path(__file__).parent.parent / 'support' / 'filing.py'}:files", max_send_buffer=2000
+    )
+    client = server.connect()
+    for method in ("GET", "HEAD", "GET"):
+        target = file_target(site.root / "a.txt", header="x" * 2500)
+        reply = client.send(get(target, method=method)).response(bodiless=method == "HEAD")
+        assert reply.status == 500 and reply.one("Connection") is None, reply
+    assert client.ask(get(file_target(site.root / "a.txt"))).body == INSIDE
+    assert client.ask(get(file_target(site.root / "b.txt"))).status == 404
+    assert all("max_send_buffer" in line["message"] for line in server.logged("file-refused"))
+    assert server.wait_event("RESULT")["value"] == -1
 
 
 def test_SF_08_conditions(row: Row) -> None:
