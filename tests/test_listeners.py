@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inprocess import Served, context_of
 from support import script
 from support.raw import Client, get, upgrade, upgrade76, wait_until
 
@@ -316,6 +317,15 @@ FORWARDED = [
     ([("Forwarded", "for=6.6.6.6, For=192.0.2.1;proto=https;by=_x")], ["192.0.2.1", 0]),
     ([("Forwarded", 'for="[2001:db8::1]:4711"')], ["2001:db8::1", 4711]),
     ([("Forwarded", "for=192.0.2.1"), ("X-Forwarded-For", "192.0.2.1")], ["192.0.2.1", 0]),
+    # PX-01: empty elements are ignored (RFC 9110, section 5.6.1.2)
+    ([("X-Forwarded-For", "6.6.6.6, , 192.0.2.1")], ["192.0.2.1", 0]),
+    ([("X-Forwarded-For", "192.0.2.1,")], ["192.0.2.1", 0]),
+    ([("X-Forwarded-For", "192.0.2.1, , 127.0.0.1 ,")], ["192.0.2.1", 0]),
+    ([("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "")], ["192.0.2.1", 0]),
+    ([("X-Forwarded-For", ""), ("Forwarded", "for=192.0.2.1")], ["192.0.2.1", 0]),
+    ([("Forwarded", "for=192.0.2.1, ,")], ["192.0.2.1", 0]),
+    ([("Forwarded", ",for=6.6.6.6,, for=192.0.2.1;;proto=https; ,")], ["192.0.2.1", 0]),
+    ([("Forwarded", ""), ("X-Forwarded-For", "192.0.2.1")], ["192.0.2.1", 0]),
 ]
 
 
@@ -332,7 +342,8 @@ def test_forwarded_fields_of_a_trusted_proxy(serve: Any) -> None:
         assert address_of(server, mark) == list(client.sock.getsockname()), fields
     for fields in ([("X-Forwarded-For", "rubbish")], [("X-Forwarded-For", "")],
                    [("X-Forwarded-For", "999.0.0.1:80")], [("Forwarded", "for=unknown")],
-                   [("Forwarded", "for=_hidden")]):  # fmt: skip
+                   [("Forwarded", "for=_hidden")], [("X-Forwarded-For", ", ,")],
+                   [("Forwarded", ", ;,")], [("Forwarded", "")]):  # fmt: skip
         mark = server.mark()
         assert client.ask(get("/", *fields)).status == 200
         assert address_of(server, mark) == list(client.sock.getsockname()), fields
@@ -363,6 +374,28 @@ def test_forwarded_fields_on_sessions(serve: Any) -> None:
     assert reply.one("Sec-WebSocket-Location") == b"ws://localhost/ws"
 
 
+@pytest.mark.parametrize(
+    ("fields", "scheme"),
+    [
+        ([("X-Forwarded-Proto", "wss")], "wss"),
+        ([("X-Forwarded-Proto", "WSS")], "wss"),
+        ([("X-Forwarded-Proto", "https,")], "wss"),
+        ([("X-Forwarded-Proto", "http, wss, ")], "wss"),
+        ([("X-Forwarded-Proto", "wss"), ("X-Forwarded-Proto", "")], "wss"),
+        ([("X-Forwarded-Proto", "wss, ws")], "ws"),
+        ([("X-Forwarded-Proto", "wssx")], "ws"),
+        ([("X-Forwarded-Proto", ",")], "ws"),
+        ([("Forwarded", "for=192.0.2.1;proto=wss")], "wss"),
+        ([("Forwarded", "proto=ws;for=192.0.2.1")], "ws"),
+    ],
+)
+def test_PX_02_protocols_of_a_client(fields: Any, scheme: str) -> None:
+    """What the request came by, as far as its reply shows: the location of hixie-76."""
+    with context_of(print, trusted_proxies=["127.0.0.1"]) as context, Served(context) as client:
+        reply = client.send(upgrade76("/ws", *fields)).response()
+        assert reply.one("Sec-WebSocket-Location") == f"{scheme}://localhost/ws".encode()
+
+
 def test_a_trusted_network_of_ipv6(serve: Any) -> None:
     server = serve(ASKING, trusted_proxies=["::1/128"])
     for host, address in (("::1", ["192.0.2.1", 0]), ("127.0.0.1", None)):
@@ -381,9 +414,12 @@ def test_nobody_else_is_believed(serve: Any) -> None:
         assert address_of(server, mark) == list(client.sock.getsockname())
 
 
-def version2(address: str, port: int, command: int = 0x21, more: bytes = b"") -> bytes:
+def version2(
+    address: str, port: int, command: int = 0x21, more: bytes = b"", family: int | None = None
+) -> bytes:
     packed = ipaddress.ip_address(address).packed
-    family = 0x11 if len(packed) == 4 else 0x21
+    if family is None:
+        family = 0x11 if len(packed) == 4 else 0x21
     body = packed * 2 + struct.pack(">HH", port, 80) + more
     signature = b"\r\n\r\n\0\r\nQUIT\n"
     return signature + struct.pack(">BBH", command, family, len(body)) + body
@@ -435,6 +471,56 @@ def test_proxy_protocol(serve: Any) -> None:
     silent = server.connect().send(b"PROXY TCP4 192.")
     assert silent.rest() == b""  # in handshake_timeout, without an HTTP reply
     assert not server.found("LWS_CALLBACK_HTTP", mark)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ffff::1 x 1 2\r\n",
+     version2("192.0.2.1", 4711, command=0x20), version2("192.0.2.1", 4711, family=0x00),
+     version2("192.0.2.1", 4711, family=0x12), version2("192.0.2.1", 4711, family=0x31)],
+)  # fmt: skip
+def test_PX_03_a_client_that_is_not_named_is_not_believed(serve: Any, header: bytes) -> None:
+    """The proxy passes on what the client sent: its own X-Forwarded-For is anybody's word."""
+    server = serve(ASKING, trusted_proxies=["127.0.0.1"], proxy_protocol=True, send_interval=0)
+    fields = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-Proto", "https")]
+    client = server.connect().send(header)
+    for more in (fields, [("Forwarded", "for=6.6.6.6")], [("Forwarded", 'for="')]):
+        mark = server.mark()
+        assert client.ask(get("/", *more)).status == 200
+        assert address_of(server, mark) == list(client.sock.getsockname()), more
+    reply = server.connect().send(header + upgrade76("/ws", *fields)).response()
+    assert reply.one("Sec-WebSocket-Location") == b"ws://localhost/ws"
+    # One that is named and is itself a proxy of ours speaks for its client.
+    mark = server.mark()
+    chain = b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n"
+    server.connect().ask(chain + get("/", ("X-Forwarded-For", "192.0.2.1")))
+    assert address_of(server, mark) == ["192.0.2.1", 0]
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_PX_04_long_headers(serve: Any, tls: bool) -> None:
+    """Further fields, certificates for one, may take as many bytes as 16 bits can count."""
+    server = serve(ASKING, trusted_proxies=["127.0.0.1"], proxy_protocol=True, tls=tls)
+
+    def ready(client: Client) -> Client:
+        """The same client, past its TLS handshake."""
+        if tls:
+            assert server.tls is not None
+            client.sock = server.tls.wrap_socket(client.sock, server_hostname="localhost")
+        return client
+
+    for size in (4068, 4069, 8192, 65535 - 12):
+        header = version2("192.0.2.1", 4711, more=bytes(size))
+        for cut in (0, 16, 4096, 8192, len(header) - 1, len(header)):
+            mark = server.mark()
+            client = server.connect(tls=None).send(header[:cut])
+            if cut % 3 == 0:  # the server has read the first part
+                beat = server.connect(tls=None).send(b"PROXY UNKNOWN\r\n")
+                assert ready(beat).ask(get("/beat")).status == 200
+            client.send(header[cut:])
+            assert ready(client).ask(get("/")).status == 200, (size, cut)
+            assert address_of(server, mark) == ["192.0.2.1", 4711]
+            client.close()
 
 
 def test_proxy_protocol_of_others_is_no_request(serve: Any) -> None:

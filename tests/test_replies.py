@@ -64,6 +64,22 @@ def test_default_ports_of_origins_are_left_out() -> None:
                 assert client.response().status == status, origin
 
 
+@pytest.mark.parametrize(
+    "origin",
+    ["https://*", "https://*.", "https://a.*.org", "https://*a.example.org", "https://a*.example.org",
+     "https://*.*.org", "*", "*.example.org", "file://:80", "http://", "wss://", "://a"],
+)  # fmt: skip
+def test_origins_that_cannot_match(origin: str) -> None:
+    with pytest.raises(ValueError, match="origins"):
+        context_of(App(None, None), origins=[origin]).__enter__()
+
+
+@pytest.mark.parametrize("host", ["*", "*.", "a.*.org", "*a.example.org", "*.*.org", ""])
+def test_hosts_that_cannot_match(host: str) -> None:
+    with pytest.raises(ValueError, match="hosts"):
+        context_of(App(None, None), hosts=[host]).__enter__()
+
+
 def test_host_of_an_absolute_target() -> None:
     """RFC 9112, section 3.2.2: it goes before the Host field."""
     app = App(lambda wsi: libwebsockets_return_http_status(wsi, 200))
@@ -71,6 +87,8 @@ def test_host_of_an_absolute_target() -> None:
         for target, host, status in (
             ("http://good/x", "evil", 200), ("http://evil/x", "good", 421), ("/x", "good", 200),
             ("http://good/?x", "evil", 200), ("/http://evil/", "good", 200),
+            ("ws://good?://evil/", "evil", 200), ("WSS://evil?//good/", "good", 421),
+            ("/?http://evil/", "good", 200),
         ):  # fmt: skip
             with Served(context) as client:
                 head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"
@@ -150,14 +168,16 @@ ANSWERS = [
     lambda wsi: libwebsockets_serve_http_file(wsi, __file__, "text/plain"),
     lambda wsi: libwebsockets_serve_http_root(wsi, Path(__file__).parent),
 ]
+RAW = [lambda wsi: libwebsocket_write(wsi, b"HTTP/1.1 200 OK\r\n" * 9, 153, LWS_WRITE_HTTP)]
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("answer", ANSWERS + RAW)
 def test_a_reply_over_max_send_buffer(answer: Any, caplog: Any) -> None:
+    """It could not be given, which is not the same as that there is nothing: 500."""
     app = App(answer)
     with context_of(app, max_send_buffer=64) as context, Served(context) as client:
         # The path is a folder's: the root redirects to it.
-        assert client.ask(get("/support")).status == 404
+        assert client.ask(get("/support")).status == 500
     assert app.results == [-1]
     assert "max_send_buffer would be exceeded" in caplog.text
 

@@ -1,8 +1,8 @@
 """What a trusted proxy says of the client that it speaks for: Forwarded, X-Forwarded-For, -Proto.
 
 Only a connection from one of ``trusted_proxies`` is believed, and of a chain only the part that
-trusted proxies have written: it is read from its end, up to the first address that is none of
-theirs.
+trusted proxies have written: it is read from its end, up to the first address that is not one of
+theirs. Empty list elements are ignored (RFC 9110, section 5.6.1.2).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ __all__ = ["Client", "client_of", "set_peer"]
 
 QUOTED = rb'"(?:[^"\\]|\\.)*"'
 PAIR = re.compile(rb"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)=([^\s\",;]+|" + QUOTED + rb")[ \t]*")
+BLANKS = re.compile(rb"[ \t]*")
+SECURE = frozenset({b"https", b"wss"})  # protocols of a client that came by TLS
 NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}|_[A-Za-z0-9._\-]+))?")
 
 
@@ -41,7 +43,8 @@ def client_of(request: Request, networks: tuple[Network, ...]) -> Client | Refus
     where both are there they must agree, or the request is refused (400).
     """
     lists = request.values(b"X-Forwarded-For")
-    plain = _last(_listed(b",".join(lists)), networks) if lists else None
+    nodes = [(node, False) for node in _members(b",".join(lists))]
+    plain = _last(nodes, networks) if nodes else None
     protos = request.values(b"X-Forwarded-Proto")
     told = request.values(b"Forwarded")
     standard = None
@@ -49,12 +52,13 @@ def client_of(request: Request, networks: tuple[Network, ...]) -> Client | Refus
         elements = _elements(b",".join(told))
         if elements is None:
             return Refusal(400, "http-bad-forwarded", b", ".join(told))
-        standard = _last(elements, networks)
+        standard = _last(elements, networks) if elements else None
     if plain is not None and standard is not None and plain.address != standard.address:
         return Refusal(400, "http-bad-forwarded", b", ".join([*lists, *told]))
     client = standard or plain
     if protos:
-        secure = protos[-1].rpartition(b",")[2].strip(b" \t").lower() == b"https"
+        told_protos = _members(b",".join(protos))
+        secure = bool(told_protos) and told_protos[-1].lower() in SECURE
         if client is None:
             return Client(None, 0, secure)
         return Client(client.address, client.port, client.secure or secure)
@@ -95,16 +99,17 @@ def _last(chain: list[tuple[bytes, bool]], networks: tuple[Network, ...]) -> Cli
     return client
 
 
-def _listed(value: bytes) -> list[tuple[bytes, bool]]:
-    return [(part.strip(b" \t"), False) for part in value.split(b",")]
+def _members(value: bytes) -> list[bytes]:
+    """The elements of a list that are not empty."""
+    return [member for part in value.split(b",") if (member := part.strip(b" \t"))]
 
 
 def _elements(value: bytes) -> list[tuple[bytes, bool]] | None:
-    """The for= and proto= of each element of a Forwarded field (RFC 7239, section 4); None if it is
-    malformed.
+    """The for= and proto= of each element of a Forwarded field (RFC 7239, section 4) that is not
+    empty; None if it is malformed.
     """
     elements = []
-    node, secure, position = b"", False, 0
+    node, secure, empty, position = b"", False, True, 0
     while True:
         match = PAIR.match(value, position)
         if match is not None:
@@ -114,16 +119,19 @@ def _elements(value: bytes) -> list[tuple[bytes, bool]] | None:
             if name == b"for":
                 node = told
             elif name == b"proto":
-                secure = told.lower() == b"https"
+                secure = told.lower() in SECURE
             position = match.end()
-        if position == len(value):
-            elements.append((node, secure))
-            return elements
+            empty = False
+        else:
+            position = BLANKS.match(value, position).end()  # type: ignore[union-attr]
         separator = value[position : position + 1]
-        if separator == b",":
-            elements.append((node, secure))
-            node, secure = b"", False
-        elif separator != b";" or match is None:
+        if separator in (b"", b","):
+            if not empty:
+                elements.append((node, secure))
+            if not separator:
+                return elements
+            node, secure, empty = b"", False, True
+        elif separator != b";":
             return None
         position += 1
 

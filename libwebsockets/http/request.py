@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +90,11 @@ class Request:
         return self._slice(self._request.target)
 
     def uri(self) -> bytes:
-        """The path with its query, as sent."""
-        return self._slice(self._request.uri)
+        """The path with its query, as sent; of an absolute target with an empty path "/" and the
+        query.
+        """
+        uri = self._slice(self._request.uri)
+        return b"/" + uri if self._request.empty_path else uri
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of a field name, in order."""
@@ -108,11 +110,7 @@ class Request:
         """The host that is asked for: of an absolute target, else of the Host field (RFC 9112,
         3.2.2).
         """
-        target = self._slice(self._request.target)
-        scheme, separator, rest = target.partition(b"://")
-        if separator and b"/" not in scheme:
-            return re.split(rb"[/?]", rest, maxsplit=1)[0]
-        return self.field(lib.LWS_FIELD_HOST)
+        return self.field(lib.LWS_FIELD_HOST)  # the core puts a target's there
 
     def _slice(self, part: Any) -> bytes:
         head = lib.lws_request_head(self._context, self._slot)

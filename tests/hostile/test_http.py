@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 
 import pytest
 from support.raw import Client, get, head, upgrade, upgrade76
@@ -219,6 +220,12 @@ def test_HTTP_15_transfer_encoding_that_could_smuggle(row: Row) -> None:
         (b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
         (b"Transfer-Encoding: identity", b"Transfer-Encoding: chunked"),
         (b"Transfer-Encoding:",),
+        (b"Transfer-Encoding: ,",),
+        (b"Transfer-Encoding: gzip",),
+        (b"Transfer-Encoding: chunked, chunked",),
+        (b"Transfer-Encoding: gzip chunked",),
+        (b'Transfer-Encoding: x;a="b, chunked"',),
+        (b"Transfer-Encoding: gzip, chunked", b"Content-Length: 5"),
     ):
         row.ways(request(*lines) + b"0\r\n\r\n" + NEXT, refused(400))
     no_callback(row)
@@ -226,7 +233,7 @@ def test_HTTP_15_transfer_encoding_that_could_smuggle(row: Row) -> None:
 
 def test_HTTP_16_chunked_body(row: Row) -> None:
     row.expect("http-body-refused")
-    for value in (b"chunked", b"Chunked"):
+    for value in (b"chunked", b"Chunked", b"gzip, chunked", b", x;a=b ,,CHUNKED,"):
         body = b"%x\r\n" % len(NEXT) + NEXT + b"\r\n0\r\n\r\n"
         row.ways(request(b"Transfer-Encoding: " + value) + body + NEXT, refused(501))
     no_callback(row)
@@ -241,7 +248,10 @@ def test_HTTP_17_bodies_and_expectations(row: Row) -> None:
         row.ways(request(length, ready, first=first) + b"hello" + NEXT, refused(413))
         row.ways(request(length, ready, first=first), refused(413))
     row.ways(request(b"Expect: x"), refused(417))
+    row.ways(request(b"Expect: 100-continue, x"), refused(417))
     no_callback(row)
+    row.ways(request(b"Expect: ,100-continue, "), served())
+    row.ways(request(b"Expect:"), served())
 
 
 def test_HTTP_18_methods(row: Row) -> None:
@@ -291,10 +301,91 @@ def test_HTTP_20_targets(row: Row) -> None:
     for byte in range(0x80, 0x100):
         row.connect().send(request(first=b"GET /%c HTTP/1.1" % byte)).refused(400)
     no_callback(row)
-    row.ways(request(first=b"GET http://h/p HTTP/1.1"), served("/p"))
     row.ways(request(first=b"GET //h/p HTTP/1.1"), served("//h/p"))
     for target in (b"/?", b"/a?b=c&d", b"/%41%ff", b"/a/../b", b"/:@!$'()*+,;=~-._"):
         row.connect().send(get(target)).served(target)
+
+
+def test_HTTP_25_a_query_is_the_applications(row: Row) -> None:
+    """Browsers send a lone % as it is; in the path, which may name a file, it stays a fault."""
+    row.expect("http-bad-target")
+    for query in (b"discount=10%", b"%", b"%zz&%4", b"a=%00", b"a#b", b'{}|\\^`"<>', b"?//"):
+        row.ways(request(first=b"GET /?" + query + b" HTTP/1.1"), served(b"/?" + query))
+    row.barrier()
+    mark = row.server.mark()
+    for target in (
+        b"/%?a",
+        b"/10%/?a",
+        b"/%0?0",
+        b"/a#b?c",
+        b"/?a\x7f",
+        b"/?\x80",
+        b"/?\xff",
+        b"?a",
+    ):
+        row.ways(request(first=b"GET " + target + b" HTTP/1.1"), refused(400))
+    row.barrier()
+    assert not row.server.found("HTTP", mark)
+
+
+def test_HTTP_26_absolute_targets(row: Row) -> None:
+    """RFC 9112, section 3.2.2: a server MUST accept the absolute form."""
+    row.expect("http-bad-target")
+    for target, uri in (
+        (b"http://h/p", "/p"), (b"https://h:443/p?q", "/p?q"), (b"ws://h/p", "/p"),
+        (b"wss://h/p", "/p"), (b"HTTP://h", "/"), (b"Ws://h", "/"), (b"wSS://[::1]:1/", "/"),
+        (b"http://a.org?hail=all", "/?hail=all"), (b"wss://h?", "/?"), (b"http://h?/a%", "/?/a%"),
+    ):  # fmt: skip
+        row.ways(request(first=b"GET " + target + b" HTTP/1.1"), served(uri))
+    head_ = request(first=b"GET ws://h?a=b HTTP/1.1") + get("/next")
+    row.ways(head_, lambda client: (client.served("/?a=b"), client.served("/next")))
+    row.barrier()
+    mark = row.server.mark()
+    for target in (
+        b"ftp://h/", b"wsx://h/", b"ws:/h/", b"ws://", b"http://?a", b"http:///p", b"http://u@h/",
+        b"http://h:x/", b"http://h/%", b"h/p",
+    ):  # fmt: skip
+        row.ways(request(first=b"GET " + target + b" HTTP/1.1"), refused(400))
+    row.barrier()
+    assert not row.server.found("HTTP", mark)
+
+
+@pytest.mark.server(hosts=["good", "localhost"])
+def test_HTTP_26_the_host_of_an_absolute_target_counts(row: Row) -> None:
+    row.expect("http-bad-host")
+    for target, status in (
+        ("ws://good/", 200), ("http://good?x", 200), ("ws://evil/", 421),
+        ("http://evil?good/", 421),
+    ):  # fmt: skip
+        head_ = head(f"GET {target} HTTP/1.1", [("Host", "good" if status == 421 else "evil")])
+        assert row.connect().ask(head_).status == status, target
+
+
+def test_HTTP_27_every_refusal_has_a_date(row: Row) -> None:
+    """RFC 9110, section 6.6.1; in the middle of a year, and by our own clock."""
+    row.allow(
+        "http-method", "http-bad-target", "http-too-many-headers", "ws-version", "http-version"
+    )
+    for data in (
+        get("/%"), get(method="OPTIONS"), get(method="FOO"), get("/nothing"), upgrade(version="9"),
+        get("/", *[("A", "b")] * 200), b"GET / HTTP/2.0\r\n\r\n",
+    ):  # fmt: skip
+        before = int(time.time())
+        reply = row.connect().ask(data)
+        assert reply.status >= 400
+        date = parsedate_to_datetime((reply.one("Date") or b"").decode()).timestamp()
+        assert before <= date <= time.time(), reply
+
+
+def test_HTTP_28_no_body_after_the_refusal_of_a_head_that_is_too_long(row: Row) -> None:
+    """What is refused before its end may be a HEAD all the same (RFC 9110, section 9.3.2)."""
+    row.expect("http-too-many-headers", "http-line-too-long", "http-header-too-long")
+    for data, status in (
+        (get("/", *[("A", "b")] * 200, method="HEAD"), 431),
+        (b"HEAD /" + b"a" * 9000, 414),
+        (get("/", ("X", b"v" * 9000), method="HEAD"), 431),
+    ):
+        row.connect().send(data).refused(status, bodiless=True)
 
 
 def test_HTTP_21_pipelining(row: Row) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_DATE = re.compile(rb"[MTWFS][a-z]{2}, \d\d [JFMASOND][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([\x20-\x7e]*)")
 
 Field = tuple[str | bytes, str | bytes]
@@ -352,6 +353,7 @@ class Client:
         assert (reply.one("Connection") or b"").lower() == b"close", reply
         length = reply.one("Content-Length")
         assert length is not None and int(length) <= 200, reply
+        assert _DATE.fullmatch(reply.one("Date") or b""), reply  # RFC 9110, section 6.6.1
         assert len(reply.head) <= 300, reply
         assert self.rest() == b"", "bytes behind the refusal"
         return reply
