@@ -33,8 +33,9 @@ class Options(TypedDict, total=False):
     trusted_proxies: Iterable[str] | None  # addresses and networks whose word on clients counts
     proxy_protocol: bool  # connections of trusted_proxies begin with a PROXY header
     backlog: int
-    origins: Iterable[str | None] | None  # None: any origin; None as an item: no Origin field
-    hosts: Iterable[str] | None  # None: any Host; an item without a port is that host at any port
+    # None: any origin or Host. In both "*" for a whole first label matches exactly one label.
+    origins: Iterable[str | None] | None  # None as an item: no Origin field
+    hosts: Iterable[str] | None  # an item without a port is that host at any port
     subprotocols: Iterable[str | None] | None  # None: any; None as an item: no subprotocol offered
     ssl_context: ssl.SSLContext | None
     keep_headers: bool  # a session keeps the header fields of its request
