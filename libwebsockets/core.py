@@ -176,6 +176,7 @@ class OpenReply(Protocol):
     wsi: libwebsocket
     checked: bool
     dropping: bool
+    failed: bool
 
     @property
     def open(self) -> bool:

@@ -98,7 +98,8 @@ NAMES = [
 VALUES = [
     b"", b"v", b"a, b", b"a\tb", b"caf\xe9 \xff", b"close", b"keep-alive", b"Keep-Alive, x",
     b"upgrade", b"websocket", b"0", b"00", b"5", b"-1", b"1, 1", b"chunked", b"identity",
-    b"100-continue", b"gzip, chunked", b",chunked, ,", b", ,", b"bytes=0-1", b"a\0b", b"a\rb", b"a\nb", b"a\x0bb", b"\"q\\\"\"", b"x" * 300,
+    b"100-continue", b"gzip, chunked", b",chunked, ,", b", ,",
+    b"bytes=0-1", b"a\0b", b"a\rb", b"a\nb", b"a\x0bb", b"\"q\\\"\"", b"x" * 300,
     b"a: b", b":",
 ]  # fmt: skip
 SPACES = [b"", b" ", b" ", b" ", b"\t", b"  \t "]

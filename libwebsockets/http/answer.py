@@ -71,9 +71,7 @@ def answer_forwarded(context: libwebsocket_context, slot: int, version: int) -> 
         lib.lws_set_peer(context.c, slot, before, False, ffi.new("struct lws_address *"))
 
 
-def _refuse(
-    context: libwebsocket_context, slot: int, request: Request, refusal: Refusal
-) -> None:
+def _refuse(context: libwebsocket_context, slot: int, request: Request, refusal: Refusal) -> None:
     log_refusal(context.peer(slot), refusal)
     access = context.access
     entry = None if access is None else access.open(slot, request)

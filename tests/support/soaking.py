@@ -56,7 +56,7 @@ def state(wsi: Any) -> int:
     """Sessions and timers that are open; how many callbacks there were of each reason."""
     told = {
         "sessions": counts[lws.LWS_CALLBACK_ESTABLISHED] - counts[lws.LWS_CALLBACK_CLOSED],
-        "timers": len(context_of(wsi)._timers),
+        "timers": len(context_of(wsi).timers),
         "established": counts[lws.LWS_CALLBACK_ESTABLISHED],
         "received": counts[lws.LWS_CALLBACK_RECEIVE],
         "requests": counts[lws.LWS_CALLBACK_HTTP],
