@@ -368,8 +368,8 @@ struct lws_request {
  * The path must be valid (RFC 3986, section 3.3: no "%" without two digits, no "#", no %00),
  * because it names a file. The query is the application's: any visible ASCII, as browsers send it.
  *
- * Bytes that lws_head_scan has refused, or not seen the end of, may be passed too, for their method,
- * kind and target, filled as far as they are there; the return value then means nothing.
+ * Bytes that lws_head_scan has refused, or not seen the end of, may be passed too, for their
+ * method, kind and target, filled as far as they are there; the return value then means nothing.
  */
 int lws_head_parse(const uint8_t *head, size_t size, const struct lws_head_limits *limits,
                    struct lws_request *request);
@@ -504,8 +504,9 @@ struct lws_address {
     uint16_t family; /* AF_INET, AF_INET6, AF_UNIX; 0: unknown */
 };
 
-#define LWS_PROXY_MAX 65551 /* bytes of the largest header: 16, and as many as 16 bits can count   \
-                             */
+#define LWS_PROXY_MAX                                                                              \
+    65551 /* bytes of the largest header: 16, and as many as 16 bits can count                     \
+           */
 
 /*
  * Reads a header of the PROXY protocol, version 1 or 2 (HAProxy Technologies, "The PROXY protocol",
