@@ -85,9 +85,11 @@ def gcov(tree: Path) -> Figures:
         ).stdout
         for text in printed.splitlines():
             for source in json.loads(text)["files"]:
-                name = Path(source["file"]).name
-                if not (tree / "csrc" / name).exists() or name == "cdef.h":
+                # The unit tests name it from their own folder, the extension from the tree's.
+                *_, root, folder, file = (None, None, *Path(source["file"]).parts)
+                if root != "csrc" or folder not in ("codec", "service"):
                     continue
+                name = f"{folder}/{file}"
                 lines, branches = figures[name]
                 for line in source["lines"]:
                     lines[line["line_number"]] += line["count"]
@@ -128,13 +130,13 @@ def named_exceptions(tree: Path) -> bool:
     """Prints what is named as never taken; whether each has its reason."""
     whole = True
     for folder in ("libwebsockets", "test-server"):
-        for path in sorted((tree / folder).glob("*.py")):
+        for path in sorted((tree / folder).rglob("*.py")):
             for number, line in enumerate(path.read_text().splitlines(), 1):
                 found = NAMED.search(line)
                 if found is None:
                     continue
                 reason = found["reason"].removeprefix(" - ")
-                print(f"{folder}/{path.name}:{number}: named: {reason or 'WITHOUT A REASON'}")
+                print(f"{path.relative_to(tree)}:{number}: named: {reason or 'WITHOUT A REASON'}")
                 whole = whole and found["reason"].startswith(" - ")
     return whole
 

@@ -164,7 +164,9 @@ def ours(report: str) -> list[str]:
     if "LeakSanitizer: detected memory leaks" not in report:
         return [report]
     blocks = re.split(r"\n\n+", report)
-    return [block for block in blocks if "leak of" in block and re.search(r"\bcsrc/\w+\.c", block)]
+    return [
+        block for block in blocks if "leak of" in block and re.search(r"\bcsrc/[\w/]+\.c", block)
+    ]
 
 
 def choice(tree: Path, group: tuple[str, ...]) -> list[str]:
