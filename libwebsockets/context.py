@@ -220,7 +220,8 @@ def libwebsocket_context_destroy(context: libwebsocket_context) -> None:
     round, it takes effect at the end of the round; from another thread at the end of the owner's
     present or next one, which it wakes. In the process of libwebsocket_create_server it is a
     request to stop. Destroying twice is no error. All handles of its connections are inert
-    afterwards. Raises TypeError for what is no context.
+    afterwards. Raises TypeError for anything that is not a
+    context.
     """
     _check_context(context)
     if context.c is None:

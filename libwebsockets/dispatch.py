@@ -47,8 +47,8 @@ ZERO = 0
 def run_round(context: libwebsocket_context, timeout_ms: int) -> int:
     """One round. Returns the number of events, or an error of the core.
 
-    What a KeyboardInterrupt or SystemExit asked for is in _interrupt afterwards: the rest of
-    the round's events are handled first.
+    A KeyboardInterrupt or SystemExit is in ``interrupt`` afterwards: the rest of the round's events
+    are handled first.
     """
     if context.secure is not None:
         context.secure.flush()
@@ -254,7 +254,7 @@ def _renew_arena(context: libwebsocket_context) -> None:
 
 def _close(context: libwebsocket_context, slot: int, code: int, offset: int, length: int) -> None:
     wsi = context.take_handle(slot)
-    assert wsi is not None  # it is told of sessions only
+    assert wsi is not None  # CLOSED is reported of sessions only
     wsi.close_code = code
     if context.access is not None:
         context.access.end(slot, code)

@@ -1,4 +1,4 @@
-"""Messages in pieces: what the event that the callback is handling says about its message."""
+"""Messages in fragments: what the event that the callback handles says about its message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAST_MESSAGE: int = lib.LWS_EVENT_BINARY_BUFFER
 def libwebsocket_frame_is_binary(wsi: libwebsocket) -> int:
     """Whether the message that LWS_CALLBACK_RECEIVE is handling is binary (RFC 6455, section 5.6).
 
-    Of a message in pieces, each piece tells it.
+    Every fragment of a message reports it.
 
     :returns: 1: binary; 0: text. -1 with a line in the log outside of LWS_CALLBACK_RECEIVE of this
         very connection.
@@ -34,11 +34,11 @@ def libwebsocket_frame_is_binary(wsi: libwebsocket) -> int:
 
 
 def libwebsocket_is_first_fragment(wsi: libwebsocket) -> int:
-    """Whether what LWS_CALLBACK_RECEIVE is handling is the first piece of its message.
+    """Whether what LWS_CALLBACK_RECEIVE is handling is the first fragment of its message.
 
-    With the option ``rx_fragments`` a message comes in pieces: each frame, or each 64 KiB of a
+    With the option ``rx_fragments`` a message comes in fragments: each frame, or each 64 KiB of a
     larger one, is a RECEIVE of its own (so a fragment of RFC 6455, section 5.4, may give several).
-    Without it, and for hixie-76, each message is one piece, first and final.
+    Without it, and for hixie-76, each message is one fragment, first and final.
 
     :returns: 1 or 0. -1 with a line in the log, and raises, as libwebsocket_frame_is_binary.
     """
@@ -47,9 +47,9 @@ def libwebsocket_is_first_fragment(wsi: libwebsocket) -> int:
 
 
 def libwebsocket_is_final_fragment(wsi: libwebsocket) -> int:
-    """Whether what LWS_CALLBACK_RECEIVE is handling is the last piece of its message.
+    """Whether what LWS_CALLBACK_RECEIVE is handling is the last fragment of its message.
 
-    The last piece may be empty. See libwebsocket_is_first_fragment.
+    The last fragment may be empty. See libwebsocket_is_first_fragment.
 
     :returns: 1 or 0. -1 with a line in the log, and raises, as libwebsocket_frame_is_binary.
     """

@@ -29,7 +29,7 @@ class Options(TypedDict, total=False):
     """
 
     host: str | None  # address or name to listen on; None: all addresses, IPv4 and IPv6
-    listen: Iterable[str] | None  # further places to listen: see endpoint.py
+    listen: Iterable[str] | None  # further places to listen: see listening/endpoint.py
     trusted_proxies: Iterable[str] | None  # addresses and networks whose word on clients counts
     proxy_protocol: bool  # connections of trusted_proxies begin with a PROXY header
     backlog: int
@@ -116,7 +116,7 @@ LIMITS = {
 DEFAULTS: dict[str, Any] = {
     "keep_headers": True,
     "proxy_protocol": False,
-    "rx_fragments": False,  # messages are handed over in pieces
+    "rx_fragments": False,  # messages are handed over in fragments
     "deflate": False,  # permessage-deflate is agreed to where a client offers it
     "deflate_context_takeover": True,  # compressed messages refer to earlier ones
     "deflate_engine": "zlib",

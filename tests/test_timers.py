@@ -1,5 +1,5 @@
 """Timers, wake-ups, watched descriptors, the first and last event: timers.py, waking.py and
-lifecycle.py.
+context.py.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ struct lws_context {
     struct lws_counts counts;
 };
 
-/* ---- connection.c: slots, ends, the functions by which the application changes a state ---- */
+/* ---- state.c: slots, ends, the functions by which the application changes a state ----------- */
 
 static inline struct libwebsocket *lws_at(const struct lws_context *context, uint32_t slot) {
     return &context->chunks[slot / LWS_CHUNK][slot % LWS_CHUNK];
@@ -429,7 +429,7 @@ ssize_t lws_send_segment(struct lws_context *context, struct libwebsocket *wsi, 
 /* How many bytes are gathered for a connection; with to they are copied there and let go. */
 uint32_t lws_take_gathered(struct lws_context *context, struct libwebsocket *wsi, uint8_t *to);
 
-/* ---- opening.c ------------------------------------------------------------------------------ */
+/* ---- saved_head.c --------------------------------------------------------------------------- */
 
 /* Memory of the context for size bytes, valid until the next call; NULL if memory is out. */
 uint8_t *lws_scratch(struct lws_context *context, uint32_t size);
@@ -451,7 +451,7 @@ struct lws_opening *lws_opening_new(struct lws_context *context, const uint8_t *
 const uint8_t *lws_opening_fields(struct lws_context *context, const struct lws_opening *opening,
                                   size_t *length);
 
-/* ---- secure.c ------------------------------------------------------------------------------- */
+/* ---- tls.c ---------------------------------------------------------------------------------- */
 
 /* A secure connection is readable: receives records for the application to decrypt. */
 void lws_receive_secure(struct lws_context *context, struct libwebsocket *wsi);
@@ -466,7 +466,7 @@ bool lws_queue_secure(struct lws_context *context, struct libwebsocket *wsi, con
 /* Before the gather arena is used anew: what secure connections have there goes to their queues. */
 void lws_queue_all_secure(struct lws_context *context);
 
-/* ---- output.c -------------------------------------------------------------------------------- */
+/* ---- write.c -------------------------------------------------------------------------------- */
 
 /* Queues a Close frame (ff 00 for hixie-76). Returns 0 or an error; code 1005: an empty Close. */
 int lws_output_close(struct lws_context *context, struct libwebsocket *wsi, unsigned code,
@@ -530,7 +530,7 @@ uint32_t lws_decode_head(struct lws_context *context, struct libwebsocket *wsi, 
 void lws_decode_frames(struct lws_context *context, struct libwebsocket *wsi, uint8_t *data,
                        uint32_t kept, uint32_t there, bool whole, bool ended);
 
-/* ---- frames.c ------------------------------------------------------------------------------- */
+/* ---- messages.c ----------------------------------------------------------------------------- */
 
 /*
  * Decodes frames in place from size bytes at data (in the arena) into events. Returns how many
@@ -545,7 +545,7 @@ uint32_t lws_decode76(struct lws_context *context, struct libwebsocket *wsi, uin
 /* size bytes of the present frame were received straight into the message's buffer. */
 void lws_decode_direct(struct lws_context *context, struct libwebsocket *wsi, uint32_t size);
 
-/* ---- service.c ------------------------------------------------------------------------------ */
+/* ---- round.c -------------------------------------------------------------------------------- */
 
 /* Appends an event; the caller has seen to the room. */
 void lws_event(struct lws_context *context, unsigned kind, uint32_t slot, uint32_t offset,
@@ -593,7 +593,7 @@ bool lws_receive_proxy(struct lws_context *context, struct libwebsocket *wsi);
 /* Frees what the context holds for all this. */
 void lws_peer_free_all(struct lws_context *context);
 
-/* ---- timer.c -------------------------------------------------------------------------------- */
+/* ---- deadline.c ----------------------------------------------------------------------------- */
 
 /* Puts a connection at the end of a list, out of another of the same kind; its time starts anew. */
 void lws_deadline_set(struct lws_context *context, struct libwebsocket *wsi,

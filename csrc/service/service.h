@@ -142,7 +142,7 @@ enum lws_event_kind {
     LWS_EVENT_PONG = 11,     /* payload in the arena: offset, length; code 1: it answers our ping */
     LWS_EVENT_SECURE = 12,   /* TLS records in the arena: offset, length; code: how many; to be
                                 decrypted and given to lws_feed in this round */
-    LWS_EVENT_SECURE_END = 13, /* a connection with such events is no more: nothing comes after */
+    LWS_EVENT_SECURE_END = 13, /* a connection with such events has ended: nothing comes after */
     /* The first four again, for compressed messages: text is not validated. */
     LWS_EVENT_COMPRESSED = 16,
 };
@@ -420,7 +420,7 @@ uint32_t lws_connections(const struct lws_context *context);
  * has the TLS, in memory: it decrypts what LWS_EVENT_SECURE brings, to lws_feed, and encrypts what
  * lws_secure_next gives, to lws_secure_send. All else is as on a plain connection.
  *
- * Bytes that are no TLS record come as one: that they are none is for TLS to say.
+ * Bytes that cannot be a TLS record are passed on as one; TLS reports the error.
  */
 
 /*

@@ -129,7 +129,7 @@ class Session:
         self._fresh = False  # a final block was the last thing
 
     def inflate(self, data: Any, final: bool) -> bytes:
-        """The next piece of a message; final: the last one.
+        """The next fragment of a message; final: the last one.
 
         data is only read. Produces at most one byte over max_message in a message. Raises
         TooBigError, BadDataError, MemoryError.
@@ -170,7 +170,7 @@ class Session:
         if self._final_blocks > FINAL_BLOCKS_MAX:
             raise BadDataError("too many final blocks")
         # A stream ended in the message (section 7.2.3.4). Its sender's next one knows no more than
-        # what this piece held.
+        # what this fragment held.
         bits = self._agreement.client_bits
         self._inflater = self._engine.decompressobj(-bits, zdict=out[-(1 << bits) :])
         return out, inflater.unused_data

@@ -34,7 +34,7 @@ from .request import Request
 __all__ = [
     "IS_FOLDER",
     "NAME_KEPT",
-    "Answer",
+    "FileOptions",
     "Source",
     "checked_answer",
     "error_reply",
@@ -102,7 +102,7 @@ _lws_file_open = lib.lws_file_open
 _lws_reply_file = lib.lws_reply_file
 
 
-class Answer(NamedTuple):
+class FileOptions(NamedTuple):
     """How a file is to be sent, checked: what the application has said about it."""
 
     content_type: str | None
@@ -146,7 +146,7 @@ class Source:
 
     __slots__ = ("answer", "heads", "path", "root")
 
-    def __init__(self, root: bytes | None, path: bytes, answer: Answer) -> None:
+    def __init__(self, root: bytes | None, path: bytes, answer: FileOptions) -> None:
         self.root = ffi.NULL if root is None else root
         self.path = path
         self.answer = answer
@@ -224,7 +224,7 @@ def checked_answer(
     cache_control: str | None,
     headers: HeaderFields | None,
     precompressed: bool,
-) -> Answer:
+) -> FileOptions:
     """The options of a call. Raises TypeError or ValueError as the call says."""
     if content_type is not None:
         check_content_type(content_type)
@@ -232,7 +232,7 @@ def checked_answer(
     if cache_control is not None:
         check_text("cache_control", cache_control, CACHE_CONTROL_MAX)
         lines = field_lines({"Cache-Control": cache_control}, frozenset()) + lines
-    return Answer(content_type, lines, bool(precompressed))
+    return FileOptions(content_type, lines, bool(precompressed))
 
 
 def kept(

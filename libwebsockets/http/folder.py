@@ -14,7 +14,7 @@ from ..core import check_wsi, libwebsocket
 from .files import (
     IS_FOLDER,
     NAME_KEPT,
-    Answer,
+    FileOptions,
     Source,
     checked_answer,
     error_reply,
@@ -93,7 +93,7 @@ class Site:
 
     __slots__ = ("answer", "directory", "places")
 
-    def __init__(self, directory: bytes, answer: Answer) -> None:
+    def __init__(self, directory: bytes, answer: FileOptions) -> None:
         self.directory = directory
         self.answer = answer
         self.places: dict[bytes, Place] = {}
@@ -115,7 +115,9 @@ class Site:
         return place
 
 
-def _site(directory: str | bytes | os.PathLike[str] | os.PathLike[bytes], answer: Answer) -> Site:
+def _site(
+    directory: str | bytes | os.PathLike[str] | os.PathLike[bytes], answer: FileOptions
+) -> Site:
     root = os.fsencode(directory)
     if b"\0" in root:
         raise ValueError(f"directory has a NUL at {root.index(0)}")
