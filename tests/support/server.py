@@ -91,6 +91,16 @@ def cpu_seconds(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
+def cpu_seconds_at_rest(pid: int, timeout: float = 5.0) -> float:
+    """CPU time of the process once it sleeps: a running one's latest part is not counted yet."""
+
+    def sleeps() -> bool:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+    wait_until(sleeps, timeout, "the process sleeps")
+    return cpu_seconds(pid)
+
+
 def runnable_seconds(task: str | int) -> float:
     """Seconds that a task was ready to run and had no CPU: the machine's fault, not its own."""
     return int(Path(f"/proc/{task}/schedstat").read_text().split()[1]) / 1e9
