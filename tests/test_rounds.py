@@ -22,6 +22,7 @@ from libwebsockets import (
     LWS_CALLBACK_ESTABLISHED,
     LWS_CALLBACK_RECEIVE,
     LWS_CALLBACK_RECEIVE_PONG,
+    LWS_CALLBACK_SEND,
     LWS_WRITE_TEXT,
     libwebsocket_close_reason,
     libwebsocket_context_destroy,
@@ -203,6 +204,32 @@ def test_nothing_of_a_session_that_a_callback_closed_earlier_in_the_round() -> N
                 closed.closing(1000)
             assert seen == [(sessions["/closer"], b"close")]
             seen.clear()
+
+
+def test_no_send_to_a_session_that_another_one_closed_in_the_same_round() -> None:
+    """Both SENDs are among the events of one round; the first one's callback closes the other."""
+    sessions: list[Any] = []
+    sent: list[Any] = []
+
+    def callback(wsi: Any, reason: Any, user: Any, in_: Any, length: int) -> int:
+        if reason == LWS_CALLBACK_ESTABLISHED:
+            sessions.append(wsi)
+        elif reason == LWS_CALLBACK_SEND and len(sessions) == 2:
+            sent.append(wsi)
+            for other in sessions:
+                if other is not wsi:
+                    libwebsocket_close_reason(other, 1000)
+        return 0
+
+    with (
+        context_of(callback, send_interval=0.02) as context,
+        Served(context) as one,
+        Served(context) as two,
+    ):
+        one.open("/")
+        two.open("/")
+        serve_until(context, lambda: len(sent) > 2)
+        assert len(set(sent)) == 1, "SEND came to the session that was closed"
 
 
 def test_every_session_is_told_of_its_end_however_many_there_are() -> None:
